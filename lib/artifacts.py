@@ -1,0 +1,181 @@
+"""Trained models, kept by content: the same code on the same settings is trained once.
+
+The key of a training is a hash of its settings, its data, torch's version, the device and thread count, and the
+source of every function of ``lib`` or of the notebook that the training can reach. Comments, docstrings and
+formatting do not count. So editing prose or a plot retrains nothing, and editing a layer retrains exactly the
+models that have it. Weights are safetensors and everything else is JSON: loading cannot execute code.
+"""
+
+import ast
+import dataclasses
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import sys
+import textwrap
+import types
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from filelock import FileLock
+from safetensors.torch import load, save
+
+from lib import compute
+from lib.paths import cache_dir
+
+NEUTRAL = (
+    "lib.progress",
+    "lib.paths",
+    "lib.compute",
+)  # cannot change a result (compute: its values are in the key)
+
+
+class Trained(NamedTuple):
+    """Weights and history of a finished training, the same whether trained now or before."""
+
+    state: dict[str, torch.Tensor]
+    history: dict[str, list]
+
+
+def trained(name: str, train: Callable[..., tuple[dict, dict]], /, **settings: object) -> Trained:
+    """``train(**settings)``, from the cache if this code ran on these settings before.
+
+    ``name`` only labels the folder. Another process that trains the same model is waited for. A damaged
+    artifact is trained again. Raises TypeError for a setting whose content cannot be hashed.
+    """
+    key = training_key(train, settings)
+    folder = cache_dir() / f"{name}-{key[:16]}"
+    if found := _load(folder):
+        return found
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):  # the system frees it when its holder dies
+        if found := _load(folder):
+            return found
+        for stale in folder.parent.glob(f".{folder.name}.*.part"):
+            shutil.rmtree(stale)
+        if folder.exists():
+            print(f"{folder.name} is damaged; training it again", file=sys.stderr)
+            shutil.rmtree(folder)
+        state, history = train(**settings)
+        weights = save(state)
+        about = {
+            "name": name,
+            "key": key,
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "environment": compute.environment(),
+            "settings": _fingerprint(settings),
+            "history": history,
+        }
+        part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        part.mkdir()
+        (part / "weights.safetensors").write_bytes(weights)
+        (part / "artifact.json").write_text(json.dumps(about, indent=1, allow_nan=False))
+        part.rename(folder)
+    return _load(folder)
+
+
+def _load(folder: Path) -> Trained | None:
+    try:
+        about = json.loads((folder / "artifact.json").read_text())
+        weights = (folder / "weights.safetensors").read_bytes()
+        if hashlib.sha256(weights).hexdigest() != about["weights_sha256"]:
+            return None
+        return Trained(load(weights), about["history"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def training_key(train: Callable, settings: dict[str, object]) -> str:
+    """Hash of everything that the result of ``train(**settings)`` depends on."""
+    bound = inspect.signature(train).bind(**settings)
+    bound.apply_defaults()
+    content = {
+        "train": _fingerprint(train),
+        "settings": _fingerprint(bound.arguments),
+        **compute.environment(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _fingerprint(value: object) -> object:
+    """JSON that is equal for equal content."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, torch.Tensor):
+        content = value.detach().cpu().contiguous()
+        digest = hashlib.sha256(content.view(torch.uint8).numpy() if content.dim() else content.numpy())
+        return [str(value.dtype), list(value.shape), digest.hexdigest()]
+    if isinstance(value, partial):
+        return [_fingerprint(value.func), _fingerprint(value.args), _fingerprint(value.keywords)]
+    if isinstance(value, dict):
+        return {str(k): _fingerprint(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_fingerprint(v) for v in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _fingerprint(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, type | types.FunctionType) and _ours(value):
+        return hashlib.sha256(json.dumps(sources(value), sort_keys=True).encode()).hexdigest()
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    raise TypeError(f"cannot tell the content of {value!r}: pass numbers, text, tensors, functions or partial(…)")
+
+
+def _ours(thing: object) -> bool:
+    module = getattr(thing, "__module__", None) or ""
+    return module.split(".")[0] in ("lib", "__main__") and module not in NEUTRAL
+
+
+def sources(function: type | types.FunctionType) -> dict[str, object]:
+    """{qualified name: source without comments and docstrings} of ``function`` and of all of ours that it reaches."""
+    found: dict[str, object] = {}
+    waiting = [function]
+    while waiting:
+        thing = waiting.pop()
+        name = f"{thing.__module__}.{thing.__qualname__}"
+        if name in found:
+            continue
+        if getattr(thing, "__closure__", None):
+            raise TypeError(f"{name} reads variables of an enclosing function, which cannot be hashed: use partial(…)")
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+        except SyntaxError as error:
+            raise TypeError(f"cannot read the source of {name}: use a named function, not a lambda") from error
+        _drop_docstrings(tree)
+        found[name] = ast.unparse(tree)
+        scope = vars(sys.modules[thing.__module__])
+        for node in ast.walk(tree):
+            for label, used in _referenced(node, scope):
+                if isinstance(used, type | types.FunctionType) and _ours(used):
+                    waiting.append(used)
+                elif isinstance(used, dict | list | tuple | int | float | str):
+                    found[f"{thing.__module__}.{label}"] = _fingerprint(used)  # a module's constant
+    return found
+
+
+def _referenced(node: ast.AST, scope: dict) -> list[tuple[str, object]]:
+    """What a name, or an attribute of one of our modules, stands for."""
+    if isinstance(node, ast.Name) and node.id in scope:
+        return [(node.id, scope[node.id])]
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        owner = scope.get(node.value.id)
+        if (
+            isinstance(owner, types.ModuleType)
+            and owner.__name__.split(".")[0] == "lib"
+            and owner.__name__ not in NEUTRAL
+        ):
+            return [(f"{owner.__name__}.{node.attr}", getattr(owner, node.attr, None))]
+    return []
+
+
+def _drop_docstrings(tree: ast.AST) -> None:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            first = body[0].value
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                node.body = body[1:] or [ast.Pass()]

@@ -1,0 +1,54 @@
+"""How good a classifier is: loss, accuracy, confusion."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib.compute import device
+from lib.data import Prepare, Split
+
+
+def predict(model: nn.Module, images: Tensor, prepare: Prepare, batch_size: int = 1000) -> Tensor:
+    """Logits (N, 10) on the CPU for uint8 images (N, 28, 28), in evaluation mode and without gradients."""
+    on, training = device(), model.training
+    model = model.to(on).eval()
+    with torch.inference_mode():
+        logits = torch.cat([model(prepare(x).to(on)).cpu() for x in images.split(batch_size)])
+    model.train(training)
+    return logits
+
+
+def evaluate(model: nn.Module, split: Split, prepare: Prepare) -> tuple[float, float]:
+    """Mean cross-entropy in nats and accuracy in 0..1 over a split."""
+    logits = predict(model, split.images, prepare)
+    return F.cross_entropy(logits, split.labels).item(), accuracy(logits.argmax(1), split.labels)
+
+
+def accuracy(predicted: Tensor, true: Tensor) -> float:
+    """Share of equal labels; both (N,). Raises ValueError for different lengths or no labels."""
+    if predicted.shape != true.shape or not len(true):
+        raise ValueError(f"need two equal, non-empty lists of labels; got {len(predicted)} and {len(true)}")
+    return (predicted == true).float().mean().item()
+
+
+def confusion_matrix(predicted: Tensor, true: Tensor, classes: int = 10) -> Tensor:
+    """Counts (classes, classes): rows are true labels, columns predicted labels."""
+    return torch.bincount(true * classes + predicted, minlength=classes**2).view(classes, classes)
+
+
+def most_confused(matrix: Tensor, n: int) -> list[dict[str, int]]:
+    """The ``n`` largest off-diagonal cells of a confusion matrix, largest first."""
+    off = matrix.clone().fill_diagonal_(0)
+    counts, cells = off.flatten().sort(descending=True, stable=True)
+    classes = len(matrix)
+    return [
+        {"true": cell // classes, "pred": cell % classes, "count": count}
+        for count, cell in zip(counts[:n].tolist(), cells[:n].tolist(), strict=True)
+    ]
+
+
+def wilson_interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % confidence interval of a share measured on ``n`` independent cases (Wilson 1927)."""
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    return centre - half, centre + half

@@ -1,0 +1,1 @@
+"""The reports' networks, one file per family."""

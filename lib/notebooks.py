@@ -1,0 +1,113 @@
+"""Keep the committed notebooks clean: ``python -m lib.notebooks clean | refresh | verify``.
+
+Only cells tagged ``check`` keep their outputs, which are short texts from profile smoke; nbval compares them.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from lib.paths import NOTEBOOKS, ROOT, write_atomic
+
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|tmp|work|opt|mnt)/\w|[A-Z]:\\\\")
+
+
+def clean(notebook: dict) -> dict:
+    """A copy without outputs (except texts of cells tagged ``check``), execution data and machine metadata."""
+    cells = []
+    for i, cell in enumerate(notebook["cells"]):
+        tags = cell["metadata"].get("tags", [])
+        kept = {"cell_type": cell["cell_type"], "id": cell.get("id", f"cell-{i}")}
+        kept["metadata"] = {"tags": tags} if tags else {}
+        if cell["cell_type"] == "code":
+            checked = "check" in tags and cell["outputs"]
+            kept["execution_count"] = i if checked else None
+            kept["outputs"] = [o for o in cell["outputs"] if _is_text(o)] if checked else []
+        source = "".join(cell["source"]).rstrip()
+        kept["source"] = source.splitlines(keepends=True)
+        cells.append(kept)
+    return {"cells": cells, "metadata": METADATA, "nbformat": 4, "nbformat_minor": 5}
+
+
+def _is_text(output: dict) -> bool:
+    return output["output_type"] == "stream" and output["name"] == "stdout"
+
+
+def dump(notebook: dict) -> str:
+    """The notebook as text, in the one form that is committed."""
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def faults(path: Path) -> list[str]:
+    """What is wrong with a committed notebook."""
+    text = path.read_text()
+    notebook = json.loads(text)
+    found = []
+    if text != dump(clean(notebook)):
+        found.append("has outputs, execution data or metadata to strip: make clean-notebooks")
+    if match := MACHINE_PATH.search(text):
+        found.append(f"contains the path of a machine: …{text[match.start() : match.start() + 40]!r}")
+    checks = [c for c in notebook["cells"] if "check" in c["metadata"].get("tags", [])]
+    if not any(c["outputs"] and c["execution_count"] for c in checks):
+        found.append("has no cell tagged 'check' with a stored output, so nbval would compare nothing: make refresh")
+    if empty := [c["id"] for c in checks if not c["outputs"]]:
+        found.append(f"has checked cells without stored output ({', '.join(empty)}): make refresh")
+    parameters = [c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])]
+    if len(parameters) != 1:
+        found.append(f"needs exactly one cell tagged 'parameters', has {len(parameters)}")
+    return found
+
+
+def refresh(path: Path) -> None:
+    """Execute a notebook in profile smoke and store the outputs of its checked cells."""
+    import papermill
+
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["WORKBOOK_OUT"] = scratch
+        executed = Path(scratch) / path.name
+        papermill.execute_notebook(
+            str(path),
+            str(executed),
+            parameters={"profile": "smoke"},
+            kernel_name="python3",
+            cwd=str(ROOT),
+            progress_bar=False,
+        )
+        ran = {c["id"]: c for c in json.loads(executed.read_text())["cells"]}
+    notebook = clean(json.loads(path.read_text()))
+    for i, cell in enumerate(notebook["cells"]):
+        if "check" in cell["metadata"].get("tags", []):
+            cell["outputs"] = [o for o in ran[cell["id"]]["outputs"] if _is_text(o)]
+            cell["execution_count"] = i
+    write_atomic(path, dump(clean(notebook)))
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m lib.notebooks", description=__doc__)
+    parser.add_argument("command", choices=["clean", "refresh", "verify"])
+    parser.add_argument("notebook", nargs="*", type=Path, help="default: all")
+    arguments = parser.parse_args()
+    bad = 0
+    for path in arguments.notebook or sorted(NOTEBOOKS.glob("*.ipynb")):
+        if arguments.command == "clean":
+            write_atomic(path, dump(clean(json.loads(path.read_text()))))
+        elif arguments.command == "refresh":
+            refresh(path)
+            print(f"{path.name}: outputs stored")
+        for fault in faults(path):
+            bad += 1
+            print(f"{path.name} {fault}", file=sys.stderr)
+    return bool(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

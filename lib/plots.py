@@ -1,0 +1,206 @@
+"""The figure vocabulary of the reports. Every function returns a matplotlib Figure for ``Book.figure``."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
+MARKERS = "osD^vPX*<>"
+
+
+def set_style() -> None:
+    """Fonts, sizes and a colour-blind-safe palette; fixed, so that figures repeat byte for byte."""
+    sns.set_theme(style="whitegrid", palette="colorblind", rc={"font.family": "DejaVu Sans"})
+    plt.rcParams |= {
+        "figure.figsize": (7, 4),
+        "figure.dpi": 100,
+        "savefig.dpi": 110,
+        "savefig.bbox": "tight",
+        "axes.titlesize": "medium",
+        "axes.titleweight": "bold",
+        "image.cmap": "gray",
+        "svg.hashsalt": "workbook",
+    }
+
+
+def line(
+    curves: Mapping[str, Sequence[float]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    x: Sequence[float] | None = None,
+    reference: Mapping[str, float] | None = None,
+    log: bool = False,
+    ylim: tuple[float, float] | None = None,
+    ax: plt.Axes | None = None,
+) -> Figure:
+    """Curves over ``x`` (default 1, 2, …), told apart by dash as well as colour; ``reference``: level lines."""
+    if ax is None:
+        _, ax = plt.subplots()
+    for i, (name, values) in enumerate(curves.items()):
+        position = range(1, len(values) + 1) if x is None else x
+        marker = "o" if len(values) < 12 else None
+        ax.plot(position, values, ls=DASHES[i % len(DASHES)], marker=marker, ms=4, lw=1.8, label=name)
+    for name, level in (reference or {}).items():
+        ax.axhline(level, color="0.35", lw=1, ls=(0, (6, 3)))
+        ax.annotate(
+            name,
+            (1, level),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=8,
+            color="0.25",
+        )
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if log:
+        ax.set_yscale("log")
+    if ylim:
+        ax.set_ylim(ylim)
+    if len(curves) > 1:
+        ax.legend(fontsize=8)
+    return ax.figure
+
+
+def confusion(matrix: Tensor, *, title: str, ax: plt.Axes | None = None) -> Figure:
+    """Heat map of a confusion matrix (10, 10) with counts; the diagonal is left pale so that errors stand out."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6.4, 5.4))
+    counts = matrix.numpy()
+    errors = np.where(np.eye(len(counts), dtype=bool), 0, counts)
+    sns.heatmap(
+        errors,
+        annot=counts,
+        fmt="d",
+        cmap="cividis_r",
+        cbar=False,
+        square=True,
+        linewidths=0.5,
+        ax=ax,
+        annot_kws={"size": 8},
+        vmin=0,
+    )
+    ax.set(title=title, xlabel="predicted digit", ylabel="true digit")
+    ax.tick_params(axis="y", rotation=0)
+    return ax.figure
+
+
+def digits(
+    images: Tensor,
+    titles: Sequence[str] | None = None,
+    *,
+    title: str = "",
+    columns: int = 8,
+    wrong: Sequence[bool] | None = None,
+    vmin: float = 0,
+    vmax: float = 255,
+) -> Figure:
+    """Grid of images (N, H, W) on one grey scale; ``wrong`` ones get a thick dashed frame."""
+    rows = -(-len(images) // columns)
+    extra = 0.28 if titles else 0
+    fig, axes = plt.subplots(rows, columns, figsize=(columns * 0.95, rows * (0.95 + extra) + 0.4), squeeze=False)
+    for i, ax in enumerate(axes.flat):
+        ax.set(xticks=[], yticks=[])
+        if i >= len(images):
+            ax.set_visible(False)
+            continue
+        ax.imshow(images[i], vmin=vmin, vmax=vmax, cmap="gray_r")
+        ax.grid(False)
+        if titles:
+            ax.set_title(titles[i], fontsize=8, fontweight="normal", pad=3)
+        if wrong is not None and wrong[i]:
+            for spine in ax.spines.values():
+                spine.set(color="C3", linewidth=3, linestyle="--")
+    fig.suptitle(title, fontsize="medium", fontweight="bold")
+    fig.tight_layout(pad=0.4)
+    return fig
+
+
+def bars(
+    values: Mapping[str, float],
+    *,
+    title: str,
+    ylabel: str,
+    errors: Sequence | None = None,
+    reference: Mapping[str, float] | None = None,
+    ylim: tuple[float, float] | None = None,
+    fmt: str = "{:.3f}",
+) -> Figure:
+    """Points with optional 95 % intervals (n, 2) rather than bars, so that the axis need not start at zero."""
+    fig, ax = plt.subplots()
+    names, heights = list(values), np.array(list(values.values()))
+    spread = None if errors is None else np.abs(np.array(errors).T - heights)
+    ax.errorbar(range(len(names)), heights, yerr=spread, fmt="o", ms=7, capsize=4)
+    for i, height in enumerate(heights):
+        ax.annotate(
+            fmt.format(height),
+            (i, height),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
+    for name, level in (reference or {}).items():
+        ax.axhline(level, color="0.35", lw=1, ls=(0, (6, 3)))
+        ax.annotate(name, (0, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=8, color="0.25")
+    ax.set_xticks(range(len(names)), names)
+    ax.set(title=title, ylabel=ylabel, xlim=(-0.5, len(names) - 0.2))
+    if ylim:
+        ax.set_ylim(ylim)
+    return fig
+
+
+def layer_shapes(model: nn.Module, x: Tensor) -> list[tuple[str, tuple[int, ...], int]]:
+    """(layer, output shape, parameters) of each leaf module in the order in which ``model(x)`` runs them."""
+    found: list[tuple[str, tuple[int, ...], int]] = []
+
+    def note(module: nn.Module, _: object, output: Tensor) -> None:
+        found.append((_describe(module), tuple(output.shape), sum(p.numel() for p in module.parameters())))
+
+    hooks = [m.register_forward_hook(note) for m in model.modules() if not list(m.children())]
+    try:
+        with torch.inference_mode():
+            model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _describe(module: nn.Module) -> str:
+    name = type(module).__name__
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        k = module.kernel_size
+        return f"{name} {k[0]}×{k[1]}, stride {module.stride[0]}, padding {module.padding[0]}"
+    if isinstance(module, nn.MaxPool2d):
+        return f"{name} {module.kernel_size}×{module.kernel_size}"
+    if isinstance(module, nn.Linear):
+        return f"{name} {module.in_features} → {module.out_features}"
+    return name
+
+
+def architecture(model: nn.Module, x: Tensor, *, title: str) -> Figure:
+    """Layer diagram drawn from the module itself: one box a layer, with its output shape and parameters."""
+    layers = [("input", tuple(x.shape), 0), *layer_shapes(model, x)]
+    fig, ax = plt.subplots(figsize=(6.4, 0.62 * len(layers) + 0.6))
+    for i, (name, shape, parameters) in enumerate(layers):
+        y = -i
+        face = "#d9e8f5" if parameters else ("#f3e3c3" if i else "#e4e4e4")
+        box = {"boxstyle": "round,pad=0.35", "facecolor": face, "edgecolor": "0.3"}
+        count = f"\n{parameters:,} parameters" if parameters else ""
+        ax.text(0, y, name + count, ha="center", va="center", fontsize=8, bbox=box)
+        ax.text(0.62, y, " × ".join(map(str, shape)), ha="left", va="center", fontsize=8, family="monospace")
+        if i:
+            ax.annotate("", (0, y + 0.34), (0, y + 0.66), arrowprops={"arrowstyle": "-|>", "color": "0.3", "lw": 1})
+    ax.text(0.62, 0.62, "output shape", fontsize=8, fontweight="bold")
+    total = sum(p.numel() for p in model.parameters())
+    ax.set_title(f"{title} – {total:,} parameters")
+    ax.set(xlim=(-0.75, 1.25), ylim=(-len(layers) + 0.4, 0.9))
+    ax.axis("off")
+    return fig

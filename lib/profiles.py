@@ -1,0 +1,31 @@
+"""Profiles: one name decides how large an experiment is, and nothing else."""
+
+import os
+from types import SimpleNamespace
+
+PROFILES = ("smoke", "standard", "report")
+
+
+def resolve(profile: str) -> str:
+    """The profile's name; ``"auto"`` means the environment variable ``WORKBOOK_PROFILE``, else standard."""
+    name = os.environ.get("WORKBOOK_PROFILE", "standard") if profile == "auto" else profile
+    if name not in PROFILES:
+        raise ValueError(f"unknown profile {name!r}; choose one of {', '.join(PROFILES)}")
+    return name
+
+
+def choose(profile: str, **settings: dict) -> SimpleNamespace:
+    """Settings of one profile, shown as a table of all three.
+
+    ``choose("smoke", epochs=dict(smoke=1, standard=20, report=100)).epochs`` is 1.
+    Every setting must name all profiles; raises ValueError otherwise.
+    """
+    for name, values in settings.items():
+        if set(values) != set(PROFILES):
+            raise ValueError(f"setting {name!r} needs a value for each of {', '.join(PROFILES)}; has {sorted(values)}")
+    from IPython.display import Markdown, display
+
+    header = " | ".join(f"**{p} (this run)**" if p == profile else p for p in PROFILES)
+    rows = [f"| {name} | " + " | ".join(str(v[p]) for p in PROFILES) + " |" for name, v in settings.items()]
+    display(Markdown("\n".join([f"| setting | {header} |", "|---|" + "---:|" * len(PROFILES), *rows])))
+    return SimpleNamespace(**{name: values[profile] for name, values in settings.items()})

@@ -1,0 +1,206 @@
+"""What a notebook found: values, answers and figures, item by item of ``data/reports.toml``.
+
+A notebook opens its book once, records into it, and checks at its end that nothing is missing:
+
+    book = open_book("01_feedforward", profile, seed)
+    book.record("cpsc453.num-accuracy", 0.981)
+    book.answer("cpsc453.q-2.2.1", f"It reaches {accuracy:.1%}.")
+    book.figure(fig, "cpsc453.fig-01", alt="Two falling curves …")
+    book.check()
+
+Everything goes into results.json, except what is measured in seconds: that goes into timings.json, the only
+file besides timing figures that may differ between two runs with one seed.
+"""
+
+import base64
+import difflib
+import io
+import json
+import math
+import os
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from lib import compute, profiles
+from lib.paths import BUILD, DATA, write_atomic
+
+DIGITS = 6  # significant digits that are kept
+
+
+@cache
+def reports() -> dict:
+    """``data/reports.toml``: {"report": [...], "item": [...]}."""
+    return tomllib.loads((DATA / "reports.toml").read_text())
+
+
+def items_of(notebook: str) -> dict[str, dict]:
+    """{id: item} of what a notebook has to regenerate."""
+    return {item["id"]: item for item in reports()["item"] if item["notebook"] == notebook}
+
+
+def open_book(notebook: str, profile: str = "auto", seed: int = 0) -> "Book":
+    """Prepare a run: resolve the profile, set threads and plot style, and start an empty record.
+
+    Raises ValueError for an unknown profile or a seed that is not a whole number from 0.
+    """
+    profile = profiles.resolve(profile)
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed must be a whole number from 0, got {seed!r}")
+    compute.configure()
+    from lib import plots
+
+    plots.set_style()
+    return Book(notebook, profile, seed)
+
+
+class Book:
+    """Results of one run of one notebook, rewritten to disk after every record."""
+
+    def __init__(self, notebook: str, profile: str, seed: int):
+        self.notebook, self.profile, self.seed = notebook, profile, seed
+        self.items = items_of(notebook)
+        # the runner says where to write; a student's own run must not change the committed gallery
+        self.folder = Path(os.environ.get("WORKBOOK_OUT", BUILD / "lab" / profile / f"seed{seed}" / notebook))
+        self.environment = compute.environment()
+        head = {"notebook": notebook, "profile": profile, "seed": seed, "environment": self.environment}
+        self._files = {name: {**head, "items": {}, "figures": {}} for name in ("results", "timings")}
+
+    def record(
+        self,
+        item: str,
+        value: object,
+        *,
+        compare: str | list[str] | None = None,
+        tolerance: float | None = None,
+        report_wrong: str | None = None,
+        note: str | None = None,
+        seconds: bool = False,
+    ) -> None:
+        """Store the reproduced ``value`` of an item: numbers, text, or lists and dicts of them.
+
+        ``compare`` names the keys of a dict that the scoreboard judges (default: all that the report has too),
+        ``tolerance`` is the absolute difference that still counts as equal, ``report_wrong`` the reason why
+        the reported value is not what it claims to be, ``seconds`` marks a measured duration.
+        Raises KeyError for an item that does not exist or belongs to another notebook.
+        """
+        entry = {"value": plain(value), "compare": compare, "tolerance": tolerance}
+        entry |= {"report_wrong": report_wrong, "note": note}
+        entry = {name: setting for name, setting in entry.items() if setting is not None}
+        self._put("timings" if seconds else "results", "items", self._known(item), entry)
+
+    def answer(self, item: str, text: str, **judged: object) -> None:
+        """Store and show the answer to a question of an assignment. Write its numbers from this run's values.
+
+        ``judged`` may hold ``value`` and the other arguments of ``record``, when the report's answer is a number.
+        """
+        item = self._known(item)
+        if self.items[item]["kind"] != "question":
+            raise ValueError(f"{item} is a {self.items[item]['kind']}: use record")
+        if not text.strip():
+            raise ValueError(f"the answer to {item} is empty")
+        text = " ".join(text.split())
+        self.record(item, judged.pop("value", None), **judged)
+        self._put("results", "items", item, {**self._files["results"]["items"][item], "answer": text})
+        from IPython.display import Markdown, display
+
+        display(Markdown(f"> **{self.items[item]['title']}** {text}"))
+
+    def figure(self, fig: object, name: str, *, alt: str, seconds: bool = False) -> None:
+        """Save a matplotlib figure as ``<name>.png`` with alt text, show it and close it.
+
+        ``name`` is an item's id, or ``extra-…`` for a figure that no report has. ``seconds`` marks a figure
+        that draws measured durations.
+        """
+        import matplotlib.pyplot as plt
+        from IPython.display import display
+
+        if not name.startswith("extra-"):
+            self._known(name)
+        if len(alt.strip()) < 20:
+            raise ValueError(f"{name} needs alt text that tells a blind reader what the figure shows")
+        alt = " ".join(alt.split())
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format="png", metadata={"Software": None, "Description": alt})
+        plt.close(fig)
+        png = buffer.getvalue()
+        write_atomic(self.folder / f"{name}.png", png)
+        self._put("timings" if seconds else "results", "figures", name, {"file": f"{name}.png", "alt": alt})
+        bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": alt}
+        display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
+
+    def missing(self) -> list[str]:
+        """Ids of this notebook's items that have no value, answer or figure yet."""
+        recorded = {name for content in self._files.values() for name in content["items"]}
+        drawn = {name for content in self._files.values() for name in content["figures"]}
+
+        def complete(item: str, about: dict) -> bool:
+            if about["kind"] != "figure":
+                return item in recorded
+            return item in drawn and (item in recorded or "reported" not in about)
+
+        return [item for item, about in self.items.items() if not complete(item, about)]
+
+    def check(self) -> None:
+        """Raise ValueError if an item of this notebook is missing; else say how many there are."""
+        if missing := self.missing():
+            raise ValueError(f"{self.notebook} has not recorded {', '.join(missing)}")
+        print(f"{len(self.items)} of {len(self.items)} items recorded")
+
+    def _known(self, item: str) -> str:
+        if item in self.items:
+            return item
+        owner = {i["id"]: i["notebook"] for i in reports()["item"]}.get(item)
+        if owner:
+            raise KeyError(f"{item} belongs to notebook {owner}, not to {self.notebook}")
+        near = difflib.get_close_matches(item, self.items, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise KeyError(f"data/reports.toml has no item {item!r}{hint}")
+
+    def _put(self, file: str, part: str, name: str, entry: dict) -> None:
+        self._files[file][part][name] = entry
+        for name, content in self._files.items():
+            text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, sort_keys=True)
+            write_atomic(self.folder / f"{name}.json", text + "\n")
+
+
+def plain(value: object) -> object:
+    """``value`` as JSON: tensors and arrays become lists, floats keep six significant digits.
+
+    Raises ValueError for numbers that are not finite, TypeError for anything JSON cannot hold.
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"cannot record {value}: not a finite number")
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    raise TypeError(f"cannot record a {type(value).__name__}: use numbers, text, lists or dicts")
+
+
+def load_results(folder: Path) -> dict | None:
+    """results.json of one notebook with the durations of timings.json merged in; None if there is none.
+
+    Raises ValueError, naming the file, if it is not valid JSON.
+    """
+    merged = None
+    for name in ("results", "timings"):
+        path = folder / f"{name}.json"
+        if not path.is_file():
+            continue
+        try:
+            content = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path} is not valid JSON ({error}); delete it and run `make figures`") from error
+        if merged is None:
+            merged = content
+        else:
+            merged["items"] |= content["items"]
+            merged["figures"] |= content["figures"]
+    return merged

@@ -1,0 +1,271 @@
+"""Run notebooks headless: ``figures`` for the whole graph through Snakemake, ``notebook`` for a single one.
+
+python -m lib.runner figures --profile standard --seeds 0 --notebook all --jobs 1
+python -m lib.runner notebook 01_feedforward --profile smoke --seed 0
+"""
+
+import argparse
+import difflib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lib.paths import BUILD, NOTEBOOKS, ROOT, executed_notebook, results_dir, write_atomic
+from lib.profiles import PROFILES
+
+SCOREBOARD = "21_scoreboard"
+# a notebook that starts from another's trained model runs after it, so that the model is trained only once
+NEEDS = {
+    "05_gan": ["01_feedforward"],
+    "06_information_theory": ["05_gan"],
+    "14_gan_latent_space": ["12_gan_convolutional", "13_cnn"],
+    "15_create_what_you_want": ["12_gan_convolutional", "13_cnn"],
+    "17_latent_structure": ["16_conv_autoencoder"],
+    "18_denoising_autoencoder": ["16_conv_autoencoder"],
+    "19_transfer_classification": ["16_conv_autoencoder"],
+}
+
+
+class RunError(RuntimeError):
+    """A run that cannot start, or failed; the message is for the user."""
+
+
+def notebooks() -> list[str]:
+    """Names of all notebooks in reading order."""
+    return sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+
+
+def needs(notebook: str) -> list[str]:
+    """Notebooks that must have run before this one."""
+    there = notebooks()
+    wanted = [n for n in there if n != SCOREBOARD] if notebook == SCOREBOARD else NEEDS.get(notebook, [])
+    return [n for n in wanted if n in there]
+
+
+# --- one notebook ------------------------------------------------------------------------------------------------
+
+
+def check_parameters(path: Path, parameters: dict[str, object]) -> None:
+    """Raise RunError unless the notebook's parameters cell defines exactly these names.
+
+    papermill itself only warns about unknown names, and runs with the defaults.
+    """
+    import papermill
+
+    known = papermill.inspect_notebook(str(path))
+    if unknown := [name for name in parameters if name not in known]:
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise RunError(f"{path.name} has no parameter {unknown[0]!r}{hint} (it has {', '.join(known) or 'none'})")
+    if missing := [name for name in ("profile", "seed") if name not in known]:
+        raise RunError(f"{path.name}: the cell tagged 'parameters' must define {' and '.join(missing)}")
+
+
+def run_notebook(notebook: str, profile: str, seed: int, extra: dict[str, object] | None = None) -> Path:
+    """Execute one notebook and, only if it succeeds, replace its figures and results. Returns its executed copy.
+
+    Everything is written to a temporary folder first, and each file is renamed into place.
+    Raises RunError that names the notebook and the cell.
+    """
+    import papermill
+    from jupyter_client import KernelManager
+
+    KernelManager.transport.default_value = "ipc"  # no sockets, no warning about them
+    path = NOTEBOOKS / f"{notebook}.ipynb"
+    parameters = {"profile": profile, "seed": seed, **(extra or {})}
+    check_parameters(path, parameters)
+    target, executed = results_dir(profile, seed) / notebook, executed_notebook(notebook, profile, seed)
+    failed = executed.with_suffix(".failed.ipynb")
+    start = time.monotonic()
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{notebook}.scratch-{os.getpid()}-", dir=BUILD) as scratch:
+        out, copy = Path(scratch) / "figures", Path(scratch) / path.name
+        out.mkdir()
+        os.environ["WORKBOOK_OUT"] = str(out)
+        try:
+            papermill.execute_notebook(
+                str(path),
+                str(copy),
+                parameters=parameters,
+                kernel_name="python3",
+                cwd=str(ROOT),
+                progress_bar=False,
+                stderr_file=sys.stderr,
+                log_output=False,
+            )
+        except papermill.PapermillExecutionError as error:
+            write_atomic(failed, copy.read_bytes())
+            raise RunError(
+                f"{notebook}: cell [{error.exec_count}] under “{_heading(copy, error.exec_count)}” stopped with "
+                f"{error.ename}: {error.evalue}\n  the notebook as far as it came: {failed.relative_to(ROOT)}"
+            ) from error
+        finally:
+            del os.environ["WORKBOOK_OUT"]
+        if not (out / "results.json").exists():
+            raise RunError(f"{notebook} recorded no results: it must call open_book, record and check")
+        target.mkdir(parents=True, exist_ok=True)
+        produced = sorted(out.iterdir(), key=lambda file: file.suffix == ".json")  # the records last
+        for file in produced:
+            write_atomic(target / file.name, file.read_bytes())
+        for old in target.iterdir():
+            if old.name not in {file.name for file in produced}:
+                old.unlink()
+        write_atomic(executed, copy.read_bytes())
+        failed.unlink(missing_ok=True)
+    print(f"{notebook} ({profile}, seed {seed}): {time.monotonic() - start:.0f} s", flush=True)
+    return executed
+
+
+def _heading(path: Path, exec_count: int) -> str:
+    """The last heading above the cell with this execution count."""
+    heading = path.stem
+    for cell in json.loads(path.read_text())["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and text.startswith("#") and "papermill-error" not in text:
+            heading = text.splitlines()[0].lstrip("# ")
+        if cell.get("execution_count") == exec_count:
+            break
+    return heading
+
+
+# --- the graph ---------------------------------------------------------------------------------------------------
+
+
+def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, threads: int) -> int:
+    """Bring every notebook (or one, with what it needs) up to date; returns Snakemake's exit code."""
+    targets = notebooks() if notebook == "all" else [_named(notebook), SCOREBOARD]
+    wanted = [executed_notebook(n, profile, seed) for seed in seeds for n in targets]
+    with _exclusive():
+        for name, seed in [(n, seed) for seed in seeds for n in notebooks()]:
+            if not _published(results_dir(profile, seed) / name):
+                executed_notebook(name, profile, seed).unlink(missing_ok=True)  # a figure was deleted: run again
+        _remove_leftovers()
+        command = [sys.executable, "-m", "snakemake", "--quiet", "progress", "rules", "--nolock"]
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        done = subprocess.run(
+            [
+                *command,
+                "--cores",
+                str(jobs * threads),
+                "--rerun-incomplete",
+                "--keep-going",
+                "--config",
+                f"threads={threads}",
+                "--",
+                *(str(path.relative_to(ROOT)) for path in wanted),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "WORKBOOK_THREADS": str(threads), "PYTHONHASHSEED": "0", "PATH": path},
+        )
+    from lib import scoreboard
+
+    for seed in seeds:
+        print(f"figures and scoreboard: {scoreboard.write(profile, [seed]).parent.relative_to(ROOT)}/")
+    if len(seeds) > 1:
+        print(f"mean over {len(seeds)} seeds: {scoreboard.write(profile, seeds).relative_to(ROOT)}")
+    if done.returncode:
+        print("some notebooks failed; see the errors above. The others are finished.", file=sys.stderr)
+    return done.returncode
+
+
+def _remove_leftovers() -> None:
+    """Delete the scratch folders of runs that were killed."""
+    for folder in BUILD.glob(".*.scratch-*"):
+        pid = int(folder.name.split(".scratch-")[1].split("-")[0])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _named(notebook: str) -> str:
+    """The notebook's full name from its name, number or file name."""
+    name = Path(notebook).name.removesuffix(".ipynb")
+    there = notebooks()
+    for candidate in there:
+        if name in (candidate, candidate[:2]):
+            return candidate
+    near = difflib.get_close_matches(name, there, n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise RunError(f"there is no notebook {notebook!r}.{hint} There are: {', '.join(there)}")
+
+
+def _published(folder: Path) -> bool:
+    """Whether all figures that the records of a folder name are there."""
+    try:
+        records = [json.loads((folder / f"{name}.json").read_text()) for name in ("results", "timings")]
+    except (OSError, ValueError):
+        return False
+    return all((folder / figure["file"]).exists() for record in records for figure in record["figures"].values())
+
+
+@contextmanager
+def _exclusive() -> Iterator[None]:
+    """Hold this checkout's run lock, which the system frees when its holder dies."""
+    from filelock import FileLock, Timeout
+
+    BUILD.mkdir(exist_ok=True)
+    try:
+        with FileLock(BUILD / ".run.lock", timeout=0):
+            yield
+    except Timeout:
+        raise RunError("another run is at work in this checkout; wait for it to end") from None
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0, not {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m lib.runner", description="Run notebooks headless.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    figures = commands.add_parser("figures", help="the whole graph, or one notebook and what it needs")
+    figures.add_argument("--seeds", type=_seed, nargs="+", default=[0])
+    figures.add_argument("--notebook", default="all", help="name or number, or all")
+    figures.add_argument("--jobs", type=_positive, default=1, help="notebooks at a time")
+    figures.add_argument("--threads", type=_positive, default=2, help="threads of each; changes the last digits")
+    single = commands.add_parser("notebook", help="one notebook, now")
+    single.add_argument("notebook")
+    single.add_argument("--seed", type=_seed, default=0)
+    single.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    for command in (figures, single):
+        command.add_argument("--profile", choices=PROFILES, default="standard")
+    arguments = parser.parse_args()
+    try:
+        if arguments.command == "figures":
+            return run_figures(
+                arguments.profile, arguments.seeds, arguments.notebook, arguments.jobs, arguments.threads
+            )
+        extra = {name: _literal(value) for name, value in arguments.parameter}
+        run_notebook(_named(arguments.notebook), arguments.profile, arguments.seed, extra)
+        return 0
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _literal(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
