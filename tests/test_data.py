@@ -1,0 +1,216 @@
+import gzip
+import hashlib
+import os
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+
+from lib import data
+
+FILES = {"train-images-idx3-ubyte": (3, 2, 2), "train-labels-idx1-ubyte": (3,), "t10k-images-idx3-ubyte": (2, 2, 2), "t10k-labels-idx1-ubyte": (2,)}  # fmt: skip
+
+
+def idx(shape):
+    """An IDX file of bytes that count up."""
+    head = bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
+    return head + bytes(range(int(np.prod(shape))))
+
+
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """A data set of a few bytes, with sources that a test can replace: {name: content}."""
+    contents = {name: idx(shape) for name, shape in FILES.items()}
+    files = {n: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for n, c in contents.items()}
+    entry = {"files": files, "torchvision": "MNIST", "npm": "tiny@1", "npm_folder": "package/data"}
+    monkeypatch.setattr(data, "MANIFEST", {**data.MANIFEST, "mnist": entry})
+    monkeypatch.setattr(data, "_from_mirrors", offline)
+    monkeypatch.setattr(data, "_from_npm", offline)
+    return contents
+
+
+def offline(dataset, names):
+    raise OSError("no network")
+    yield
+
+
+def put(folder, contents):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+
+
+def source_of(contents):
+    def _from_somewhere(dataset, names):
+        for name in names:
+            yield name, contents[name]
+
+    return _from_somewhere
+
+
+def test_real_mnist_is_complete():
+    train, test = data.mnist()
+    assert train.images.shape == (60000, 28, 28)
+    assert train.images.dtype == torch.uint8
+    assert test.images.shape == (10000, 28, 28)
+    assert test.labels.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+
+
+def test_validation_split_is_pinned_and_disjoint():
+    kept, held_out = data.validation_indices(60000)
+    assert len(held_out) == 10000
+    assert torch.cat([kept, held_out]).sort().values.equal(torch.arange(60000))
+    with pytest.MonkeyPatch.context() as patch:
+        pinned = {**data.MANIFEST["validation_split"], "seed": 1}
+        patch.setitem(data.MANIFEST, "validation_split", pinned)
+        with pytest.raises(data.DataError, match="validation split differs"):
+            data.validation_indices(60000)
+
+
+def test_files_that_are_there_are_read(tiny, tmp_path):
+    put(tmp_path / "mnist", tiny)
+    train, test = data.mnist(root=tmp_path)
+    assert train.images.flatten().tolist() == list(range(12))
+    assert test.labels.tolist() == [0, 1]
+
+
+def test_missing_files_come_from_the_first_source_that_has_them(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "_from_npm", source_of(tiny))
+    assert data.mnist(root=tmp_path)[0].labels.tolist() == [0, 1, 2]
+    assert not list((tmp_path / "mnist").glob("*.part"))
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: c[:-1] + b"\xff", lambda c: b""])
+def test_damaged_file_is_set_aside_and_replaced(tiny, tmp_path, monkeypatch, damage):
+    name = "train-images-idx3-ubyte"
+    put(tmp_path / "mnist", {**tiny, name: damage(tiny[name])})
+    monkeypatch.setattr(data, "_from_npm", source_of(tiny))
+    data.fetch(root=tmp_path)
+    assert (tmp_path / "mnist" / name).read_bytes() == tiny[name]
+    assert (tmp_path / "mnist" / f"{name}.rejected").read_bytes() == damage(tiny[name])
+
+
+def test_damaged_file_without_source_is_an_error_that_says_what_to_do(tiny, tmp_path):
+    put(tmp_path / "mnist", {**tiny, "t10k-labels-idx1-ubyte": b"wrong"})
+    with pytest.raises(data.DataError, match=r"t10k-labels.*\n.*5 bytes long instead of 10") as error:
+        data.fetch(root=tmp_path)
+    assert "no network" in str(error.value)
+    assert "put the uncompressed files" in str(error.value)
+
+
+def test_a_source_with_wrong_content_is_not_used(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "_from_mirrors", source_of({name: b"error page" for name in tiny}))
+    with pytest.raises(data.DataError, match="wrong sha256"):
+        data.fetch(root=tmp_path)
+    assert not list((tmp_path / "mnist").glob("*-ubyte"))
+
+
+def test_cheap_check_trusts_an_unchanged_file_and_the_full_check_does_not(tiny, tmp_path):
+    folder = tmp_path / "mnist"
+    put(folder, tiny)
+    data.fetch(root=tmp_path)
+    path = folder / "train-labels-idx1-ubyte"
+    before = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    data.fetch(root=tmp_path)
+    with pytest.raises(data.DataError, match="corrupt"):
+        data.fetch(root=tmp_path, full=True)
+
+
+def test_touched_file_is_read_again(tiny, tmp_path):
+    put(tmp_path / "mnist", tiny)
+    data.fetch(root=tmp_path)
+    path = tmp_path / "mnist" / "train-labels-idx1-ubyte"
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff")
+    os.utime(path, ns=(0, 1))
+    with pytest.raises(data.DataError, match="corrupt"):
+        data.fetch(root=tmp_path)
+
+
+def test_read_only_folder(tiny, tmp_path, monkeypatch):
+    def refuse(path, content):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(data, "write_atomic", refuse)
+    monkeypatch.setattr(data, "_from_npm", source_of(tiny))
+    with pytest.raises(data.DataError, match="cannot write to .*mnist"):
+        data.fetch(root=tmp_path)
+    put(tmp_path / "mnist", tiny)
+    assert len(data.mnist(root=tmp_path)[0]) == 3  # complete files need no writing
+
+
+def test_unknown_dataset():
+    with pytest.raises(ValueError, match="unknown dataset 'minst'; choose one of mnist, fashion-mnist"):
+        data.mnist("minst")
+
+
+def test_npm_package_is_unpacked(tmp_path, monkeypatch):
+    def pack(command, **_):
+        folder = tmp_path / "package" / "data"
+        put(folder, {"a": b"content"})
+        with tarfile.open(f"{command[-1]}/x.tgz", "w:gz") as archive:
+            archive.add(folder / "a", "package/data/a")
+        return type("Done", (), {"returncode": 0})
+
+    monkeypatch.setattr(data.shutil, "which", lambda name: "/usr/bin/npm")
+    monkeypatch.setattr(data.subprocess, "run", pack)
+    assert list(data._from_npm("mnist", ["a"])) == [("a", b"content")]
+
+
+def test_mirrors_are_tried_in_turn(monkeypatch):
+    class Response:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def read(self):
+            return gzip.compress(b"content")
+
+    asked = []
+
+    def urlopen(url, timeout):
+        asked.append(url)
+        if len(asked) == 1:
+            raise OSError("down")
+        return Response()
+
+    monkeypatch.setattr(data.urllib.request, "urlopen", urlopen)
+    assert list(data._from_mirrors("mnist", ["a"])) == [("a", b"content")]
+    assert len(asked) == 2
+    assert all(url.endswith("/a.gz") for url in asked)
+
+
+def test_fashion_mnist_from_debian(tmp_path, monkeypatch):
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"content"))
+    entry = {**data.MANIFEST["fashion-mnist"], "debian_folder": str(tmp_path)}
+    monkeypatch.setitem(data.MANIFEST, "fashion-mnist", entry)
+    assert list(data._from_debian("fashion-mnist", ["a"])) == [("a", b"content")]
+
+
+def test_scales():
+    images = torch.tensor([[[0, 255], [51, 102]]], dtype=torch.uint8)
+    assert data.unit(images).flatten().tolist() == pytest.approx([0, 1, 0.2, 0.4])
+    assert data.symmetric(images).flatten().tolist() == pytest.approx([-1, 1, -0.6, -0.2])
+    assert images.dtype == torch.uint8
+
+
+def test_random_shift_moves_without_changing_pixels():
+    images = torch.zeros(50, 28, 28, dtype=torch.uint8)
+    images[:, 14, 14] = 200
+    shifted = data.random_shift(images, torch.Generator().manual_seed(0), pixels=2)
+    where = (shifted == 200).nonzero()
+    assert shifted.sum() == images.sum()
+    assert where[:, 1:].min() == 12
+    assert where[:, 1:].max() == 16
+
+
+def test_batches_hold_every_index_once_and_repeat_with_the_seed():
+    first, again = (torch.cat(list(data.batches(10, 4, torch.Generator().manual_seed(3)))) for _ in range(2))
+    assert first.equal(again)
+    assert first.sort().values.equal(torch.arange(10))
+    assert [len(b) for b in data.batches(10, 4, torch.Generator())] == [4, 4, 2]

@@ -1,0 +1,107 @@
+import json
+
+import pytest
+
+from lib import scoreboard
+from lib.results import reports
+
+
+def verdict(item, entry):
+    return scoreboard.judge({"better": "match", **item}, entry)[0]
+
+
+@pytest.mark.parametrize(
+    ("item", "entry", "expected"),
+    [
+        ({"reported": 0.98, "better": "higher"}, {"value": 0.99}, "better"),
+        ({"reported": 0.98, "better": "higher"}, {"value": 0.976}, "equal"),
+        ({"reported": 0.98, "better": "higher"}, {"value": 0.97}, "worse"),
+        ({"reported": 100.0, "better": "lower"}, {"value": 97.0}, "better"),
+        ({"reported": 100.0, "better": "lower"}, {"value": 101.0}, "equal"),
+        ({"reported": 100.0, "better": "lower"}, {"value": 103.0}, "worse"),
+        ({"reported": 28938}, {"value": 28938}, "equal"),
+        ({"reported": 28938}, {"value": 28939}, "worse"),
+        ({"reported": 100.0}, {"value": 103.0}, "worse"),  # for match, both directions miss
+        ({"reported": 100.0}, {"value": 97.0}, "worse"),
+        ({"reported": 100.0}, {"value": 97.0, "tolerance": 3}, "equal"),
+        ({"reported": "Adam"}, {"value": "Adam"}, "equal"),
+        ({"reported": "Adam"}, {"value": "SGD"}, "worse"),
+        ({"reported": 5, "better": "none"}, {"value": 9}, "shown"),
+        ({}, {"answer": "text"}, "shown"),
+        ({"reported": 0.98}, None, "not yet"),
+        ({"reported": 0.98}, {"value": 0.5, "report_wrong": "evidence"}, "report wrong"),
+        ({"reported": 0.000279, "comparable": 0.0353, "better": "lower"}, {"value": 0.034}, "equal"),
+        ({"reported": {"a": 0.9, "epoch": 7}, "better": "higher"}, {"value": {"a": 0.95, "epoch": 2}, "compare": "a"}, "better"),
+        ({"reported": {"a": 0.9, "b": 0.9}, "better": "higher"}, {"value": {"a": 0.99, "b": 0.8}}, "worse"),
+        ({"reported": [1, [2, 3]]}, {"value": [1, [2, 3]]}, "equal"),
+        ({"reported": [1, [2, 3]]}, {"value": [1, [2, 4]]}, "worse"),
+        ({"reported": 1.0}, {"value": [1.0]}, "shown"),  # not comparable
+    ],
+)  # fmt: skip
+def test_verdicts(item, entry, expected):
+    assert verdict(item, entry) == expected
+
+
+def test_a_table_is_compared_by_its_named_column():
+    item = {"reported": {"columns": ["lr", "accuracy", "epoch"], "rows": [[0.1, 0.98, 3], [0.5, 0.97, 4]]}}
+    good = {"value": {"rows": [[0.1, 0.981, 99], [0.5, 0.969, 99]]}, "compare": "accuracy"}
+    bad = {"value": {"rows": [[0.1, 0.981, 99], [0.5, 0.9, 99]]}, "compare": "accuracy"}
+    assert verdict(item, good) == "equal"
+    assert scoreboard.judge({"better": "match", **item}, bad)[:2] == ("worse", "0.1 +0.001, 0.5 -0.07")
+
+
+def test_difference_is_ours_minus_theirs():
+    assert scoreboard.judge({"reported": 0.98, "better": "higher"}, {"value": 0.99})[1] == "+0.01"
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Write results of notebook 13 for some seeds; {seed: accuracy}."""
+    monkeypatch.setattr(scoreboard, "results_dir", lambda profile, seed: tmp_path / f"seed{seed}")
+
+    def write(**accuracies):
+        for seed, accuracy in accuracies.items():
+            folder = tmp_path / seed / "13_cnn"
+            folder.mkdir(parents=True)
+            content = {
+                "seed": int(seed[4:]),
+                "items": {"linma2472.num-cnn-accuracy-test": {"value": accuracy}},
+                "figures": {
+                    "linma2472.fig-07": {"file": "linma2472.fig-07.png", "alt": 'A "quoted" diagram | of layers'}
+                },
+            }
+            (folder / "results.json").write_text(json.dumps(content))
+
+    return write
+
+
+def test_every_item_has_a_row_and_coverage_counts_them(runs):
+    runs(seed0=0.99)
+    table = scoreboard.rows()
+    assert [row.item["id"] for row in table] == [item["id"] for item in reports()["item"]]
+    counts = scoreboard.coverage(table)
+    assert sum(c.total() for c in counts.values()) == len(table)
+    assert counts["linma2472"]["better"] == 1
+    assert counts["linma2472"]["shown"] == 1
+    assert counts["cpsc453"] == {"not yet": counts["cpsc453"].total()}
+
+
+def test_markdown(runs, tmp_path):
+    runs(seed0=0.99)
+    path = scoreboard.write()
+    text = path.read_text()
+    assert path == tmp_path / "seed0" / "scoreboard.md"
+    assert 'alt="A &quot;quoted&quot; diagram \\| of layers"' in text
+    assert 'src="13_cnn/linma2472.fig-07.png"' in text
+    row = next(line for line in text.splitlines() if "`linma2472.num-cnn-accuracy-test`" in line)
+    assert "0.9783 | 0.99 | +0.0117 | ▲ better" in row
+    widths = {line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("| `")}
+    assert widths == {8}
+
+
+def test_several_seeds_give_mean_and_interval(runs):
+    runs(seed0=0.990, seed1=0.992, seed2=0.994)
+    row = next(r for r in scoreboard.rows(seeds=[0, 1, 2]) if r.item["id"] == "linma2472.num-cnn-accuracy-test")
+    assert row.ours == "0.992 (sd 0.002, 95 % ± 0.005, n = 3)"  # 4.30 · 0.002 / √3
+    assert row.difference == "+0.0137"
+    assert row.origin == "standard, seed 0 1 2"
