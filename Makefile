@@ -39,8 +39,9 @@ test: data lint
 	@$(BIN)/python -m pytest tests
 	@$(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 notebooks
 
+# a container's only user is often root, which Jupyter refuses without being told
 lab: data
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 bench: data
 	@$(BIN)/python -m benchmarks.run

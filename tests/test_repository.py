@@ -2,8 +2,14 @@
 
 import ast
 import json
+import os
 import re
+import signal
+import subprocess
+import time
 import tomllib
+import urllib.error
+import urllib.request
 
 import pytest
 
@@ -83,7 +89,6 @@ def test_no_function_is_defined_twice():
         for node in ast.parse(source).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name not in ("main",):
                 where.setdefault(node.name, []).append(path.name)
-    # short local helpers of notebooks may share the name `run`, nothing else may be there twice
     assert {name: paths for name, paths in where.items() if len(paths) > 1} == {}
 
 
@@ -139,12 +144,36 @@ def test_committed_gallery_is_complete():
 def test_readme_commands_exist():
     text = (ROOT / "README.md").read_text()
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
-    used = set(re.findall(r"\bmake ([a-z-]+)", text))
+    used = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, flags=re.M))
     assert {"figures", "test", "lab", "bench", "check"} <= used <= targets
     for variable in re.findall(r"make figures.*?\b([A-Z]+)=", text):
         assert variable in (ROOT / "Makefile").read_text()
     for link in re.findall(r"\]\((?!http)([^)#]+)", text) + re.findall(r'src="(?!http)([^"]+)', text):
         assert (ROOT / link).exists(), link
+
+
+def test_make_lab_serves_the_notebooks(tmp_path):
+    environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(tmp_path), "BROWSER": "true"}
+    process = subprocess.Popen(
+        ["make", "lab"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not (servers := list(tmp_path.glob("jpserver-*.json"))):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+        server = json.loads(servers[0].read_text())
+        url = f"{server['url']}api/contents/13_cnn.ipynb?content=0&token={server['token']}"
+        for attempt in range(50):
+            try:
+                assert json.loads(urllib.request.urlopen(url, timeout=5).read())["name"] == "13_cnn.ipynb"
+                break
+            except urllib.error.URLError:
+                assert attempt < 49
+                time.sleep(0.3)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_readme_python_modules_answer():

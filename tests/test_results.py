@@ -72,6 +72,7 @@ def test_figures_need_alt_text(book):
 
 
 def test_figures_repeat_byte_for_byte_and_carry_their_alt_text(book):
+    plt.close("all")
     book.figure(line(), "linma2472.fig-07", alt=ALT)
     first = (book.folder / "linma2472.fig-07.png").read_bytes()
     book.figure(line(), "linma2472.fig-07", alt=ALT)
@@ -98,7 +99,7 @@ def test_missing_items_are_named(book):
     book.figure(line(), "linma2472.fig-10", alt=ALT)  # and a picture its numbers
     assert len(book.missing()) == 18
     assert "linma2472.fig-10" in book.missing()
-    with pytest.raises(ValueError, match="has not recorded linma2472.q-2.1"):
+    with pytest.raises(ValueError, match=r"has not recorded linma2472\.q-2\.1"):
         book.check()
 
 

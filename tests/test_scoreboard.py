@@ -31,7 +31,7 @@ def verdict(item, entry):
         ({"reported": 0.98}, None, "not yet"),
         ({"reported": 0.98}, {"value": 0.5, "report_wrong": "evidence"}, "report wrong"),
         ({"reported": 0.000279, "comparable": 0.0353, "better": "lower"}, {"value": 0.034}, "equal"),
-        ({"reported": {"a": 0.9, "epoch": 7}, "better": "higher"}, {"value": {"a": 0.95, "epoch": 2}, "compare": "a"}, "better"),
+        ({"reported": {"a": 0.9, "e": 7}, "better": "higher"}, {"value": {"a": 1, "e": 2}, "compare": "a"}, "better"),
         ({"reported": {"a": 0.9, "b": 0.9}, "better": "higher"}, {"value": {"a": 0.99, "b": 0.8}}, "worse"),
         ({"reported": [1, [2, 3]]}, {"value": [1, [2, 3]]}, "equal"),
         ({"reported": [1, [2, 3]]}, {"value": [1, [2, 4]]}, "worse"),
