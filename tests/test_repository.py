@@ -13,9 +13,8 @@ import urllib.request
 
 import pytest
 
+from lib import check, runner
 from lib import notebooks as tool
-from lib import runner
-from lib.check import locked
 from lib.paths import FIGURES, NOTEBOOKS, ROOT
 from lib.results import items_of, load_results, reports
 
@@ -37,7 +36,7 @@ def test_three_files_name_the_same_dependencies_at_the_same_versions():
         for line in project["dependencies"] + project["optional-dependencies"]["dev"]
     )
     conda = dict(re.findall(r"^ +- ([A-Za-z0-9._-]+)==(\S+)$", (ROOT / "environment.yml").read_text(), flags=re.M))
-    lock = {normal(name): pinned for name, pinned in locked().items()}
+    lock = {normal(name): pinned for name, pinned in check.locked().items()}
     assert conda.keys() == bounds.keys()
     for name, pinned in conda.items():
         assert lock[normal(name)] == pinned, name
@@ -150,6 +149,16 @@ def test_readme_commands_exist():
         assert variable in (ROOT / "Makefile").read_text()
     for link in re.findall(r"\]\((?!http)([^)#]+)", text) + re.findall(r'src="(?!http)([^"]+)', text):
         assert (ROOT / link).exists(), link
+
+
+def test_environment_check_names_what_is_wrong_and_how_to_mend_it(monkeypatch, capsys):
+    assert check.main() == 0
+    assert "everything is as tested" in capsys.readouterr().out
+    monkeypatch.setattr(check, "locked", lambda: {"numpy": "0.1", "no-such-package": "1.0"})
+    assert check.main() == 1
+    output = capsys.readouterr().out
+    assert "the tested version is 0.1: rm .venv/.ready && make env" in output
+    assert "no-such-package is not installed: rm .venv/.ready && make env" in output
 
 
 def test_make_lab_serves_the_notebooks(tmp_path):
