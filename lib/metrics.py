@@ -47,6 +47,15 @@ def most_confused(matrix: Tensor, n: int) -> list[dict[str, int]]:
     ]
 
 
+def mcnemar_z(right_a: Tensor, right_b: Tensor) -> float:
+    """How many standard deviations network a is better than b on the same cases; both (N,) bool, right or wrong.
+
+    Only the cases count on which they differ (McNemar 1947). 0 if there are none.
+    """
+    only_a, only_b = (right_a & ~right_b).sum().item(), (right_b & ~right_a).sum().item()
+    return (only_a - only_b) / (only_a + only_b) ** 0.5 if only_a + only_b else 0.0
+
+
 def wilson_interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
     """95 % confidence interval of a share measured on ``n`` independent cases (Wilson 1927)."""
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)

@@ -34,19 +34,16 @@ def line(
     title: str,
     xlabel: str,
     ylabel: str,
-    x: Sequence[float] | None = None,
     reference: Mapping[str, float] | None = None,
     log: bool = False,
-    ylim: tuple[float, float] | None = None,
     ax: plt.Axes | None = None,
 ) -> Figure:
-    """Curves over ``x`` (default 1, 2, …), told apart by dash as well as colour; ``reference``: level lines."""
+    """Curves over 1, 2, …, told apart by dash and marker as well as colour; ``reference``: level lines."""
     if ax is None:
         _, ax = plt.subplots()
     for i, (name, values) in enumerate(curves.items()):
-        position = range(1, len(values) + 1) if x is None else x
         style = {"ls": DASHES[i % len(DASHES)], "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.6}
-        ax.plot(position, values, **style, markevery=max(1, len(values) // 10), label=name)
+        ax.plot(range(1, len(values) + 1), values, **style, markevery=max(1, len(values) // 10), label=name)
     for name, level in (reference or {}).items():
         ax.axhline(level, color="0.35", lw=1, ls=(0, (6, 3)))
         ax.annotate(
@@ -61,8 +58,6 @@ def line(
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if log:
         log_axis(ax)
-    if ylim:
-        ax.set_ylim(ylim)
     if len(curves) > 1:
         ax.legend(fontsize=8)
     return ax.figure

@@ -101,7 +101,8 @@ class Book:
             raise ValueError(f"the answer to {item} is empty")
         text = " ".join(text.split())
         self.record(item, judged.pop("value", None), **judged)
-        self._put("results", "items", item, {**self._files["results"]["items"][item], "answer": text})
+        file = "timings" if judged.get("seconds") else "results"
+        self._put(file, "items", item, {**self._files[file]["items"][item], "answer": text})
         from IPython.display import Markdown, display
 
         display(Markdown(f"> **{self.items[item]['title']}** {text}"))
@@ -159,9 +160,9 @@ class Book:
 
     def _put(self, file: str, part: str, name: str, entry: dict) -> None:
         self._files[file][part][name] = entry
-        for name, content in self._files.items():
+        for each, content in self._files.items():
             text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, sort_keys=True)
-            write_atomic(self.folder / f"{name}.json", text + "\n")
+            write_atomic(self.folder / f"{each}.json", text + "\n")
 
 
 def plain(value: object) -> object:

@@ -87,7 +87,7 @@ def execute(path: Path, copy: Path, parameters: dict[str, object]) -> None:
         )
 
 
-def run_notebook(notebook: str, profile: str, seed: int, extra: dict[str, object] | None = None) -> Path:
+def run_notebook(notebook: str, profile: str, seed: int) -> Path:
     """Execute one notebook and, only if it succeeds, replace its figures and results. Returns its executed copy.
 
     Everything is written to a temporary folder first, and each file is renamed into place.
@@ -95,9 +95,10 @@ def run_notebook(notebook: str, profile: str, seed: int, extra: dict[str, object
     """
     import papermill
     from filelock import FileLock
+    from nbclient.exceptions import DeadKernelError
 
     path = NOTEBOOKS / f"{notebook}.ipynb"
-    parameters = {"profile": profile, "seed": seed, **(extra or {})}
+    parameters = {"profile": profile, "seed": seed}
     check_parameters(path, parameters)
     target, executed = results_dir(profile, seed) / notebook, executed_notebook(notebook, profile, seed)
     failed = executed.with_suffix(".failed.ipynb")
@@ -115,6 +116,8 @@ def run_notebook(notebook: str, profile: str, seed: int, extra: dict[str, object
                 f"{notebook}: cell [{error.exec_count}] under “{_heading(copy, error.exec_count)}” stopped with "
                 f"{error.ename}: {error.evalue}\n  the notebook as far as it came: {failed.relative_to(ROOT)}"
             ) from error
+        except (DeadKernelError, RuntimeError) as error:
+            raise RunError(f"{notebook}: its kernel died ({error}); the machine may be short of memory") from error
         finally:
             del os.environ["WORKBOOK_OUT"]
         if not (out / "results.json").exists():
@@ -173,14 +176,15 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
             cwd=ROOT,
             env={**os.environ, "WORKBOOK_THREADS": str(threads), "PYTHONHASHSEED": "0", "PATH": path},
         )
-    from lib import scoreboard
+        from lib import scoreboard
 
-    for seed in seeds:
-        print(f"figures and scoreboard: {scoreboard.write(profile, [seed]).parent.relative_to(ROOT)}/")
-    if len(seeds) > 1:
-        print(f"mean over {len(seeds)} seeds: {scoreboard.write(profile, seeds).relative_to(ROOT)}")
+        for seed in seeds:
+            print(f"figures and scoreboard: {scoreboard.write(profile, [seed]).parent.relative_to(ROOT)}/")
+        if len(seeds) > 1:
+            print(f"mean over {len(seeds)} seeds: {scoreboard.write(profile, seeds).relative_to(ROOT)}")
     if done.returncode:
-        print("some notebooks failed; see the errors above. The others are finished.", file=sys.stderr)
+        message = "some notebooks failed, see above; those that do not need them are finished, old figures are kept"
+        print(message, file=sys.stderr)
     return done.returncode
 
 
@@ -254,28 +258,19 @@ def main() -> int:
     single = commands.add_parser("notebook", help="one notebook, now")
     single.add_argument("notebook")
     single.add_argument("--seed", type=_seed, default=0)
-    single.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     for command in (figures, single):
         command.add_argument("--profile", choices=PROFILES, default="standard")
     arguments = parser.parse_args()
     try:
         if arguments.command == "figures":
             return run_figures(
-                arguments.profile, arguments.seeds, arguments.notebook, arguments.jobs, arguments.threads
+                arguments.profile, sorted(set(arguments.seeds)), arguments.notebook, arguments.jobs, arguments.threads
             )
-        extra = {name: _literal(value) for name, value in arguments.parameter}
-        run_notebook(_named(arguments.notebook), arguments.profile, arguments.seed, extra)
+        run_notebook(_named(arguments.notebook), arguments.profile, arguments.seed)
         return 0
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-
-
-def _literal(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 if __name__ == "__main__":

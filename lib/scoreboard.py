@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lib.paths import results_dir, write_atomic
+from lib.paths import BUILD, results_dir, write_atomic
 from lib.results import load_results, reports
 
 # verdict → mark that reads without colour
@@ -21,7 +21,7 @@ VERDICTS = {
     "not yet": "…",
 }
 RELATIVE_TOLERANCE = 0.02
-SHARE_TOLERANCE = 0.005  # accuracies and other shares, absolute
+LARGEST_OF_SHARES = 0.005  # values up to 1 are mostly accuracies: half a percent point at most
 
 
 class Row(NamedTuple):
@@ -49,7 +49,11 @@ def judge(item: dict, entry: dict | None, drawn: bool = False) -> tuple[str, str
         return ("shown", "", "") if drawn and "reported" not in item else ("not yet", "", "")
     target = item.get("comparable", item.get("reported"))
     pairs = _pairs(target, entry.get("value"), entry.get("compare"))
-    difference = ", ".join(f"{name + ' ' if name else ''}{_signed(ours, theirs)}" for name, theirs, ours in pairs)
+    differences = [f"{name + ' ' if name else ''}{_signed(ours, theirs)}" for name, theirs, ours in pairs]
+    if len(differences) > 8:
+        off = [d for d in differences if not d.endswith((" 0", "same"))]
+        differences = [*off[:8], f"{len(differences)} compared, {len(off)} differ"]
+    difference = ", ".join(differences)
     if "report_wrong" in entry:
         return "report wrong", difference, entry["report_wrong"]
     note = entry.get("note", "")
@@ -66,10 +70,17 @@ def _pairs(target: object, value: object, compare: str | list[str] | None, name:
         if "rows" in target and "rows" in value and isinstance(compare, str):  # a table: compare one column
             at = target["columns"].index(compare)
             ours = {row[0]: row[at] for row in value["rows"]}
-            return [(str(row[0]), row[at], ours[row[0]]) for row in target["rows"] if row[0] in ours]
-        keys = [compare] if isinstance(compare, str) else compare or list(target)
-        return [p for k in keys if k in target and k in value for p in _pairs(target[k], value[k], None, k)]
-    if isinstance(target, list) and isinstance(value, list) and len(target) == len(value):
+            return [(str(row[0]), row[at], ours.get(row[0], "missing")) for row in target["rows"]]
+        if compare:
+            keys = [compare] if isinstance(compare, str) else compare
+            if unknown := [k for k in keys if k not in target or k not in value]:
+                raise KeyError(f"cannot compare {unknown}: reported {list(target)}, recorded {list(value)}")
+        else:
+            keys = [k for k in target if k in value]
+        return [p for k in keys for p in _pairs(target[k], value[k], None, k)]
+    if isinstance(target, list) and isinstance(value, list):
+        if len(target) != len(value):
+            return [(name, f"{len(target)} entries", f"{len(value)} entries")]
         return [p for t, v in zip(target, value, strict=True) for p in _pairs(t, v, None, name)]
     leaf = int | float | str
     return [(name, target, value)] if isinstance(target, leaf) and isinstance(value, leaf) else []
@@ -81,8 +92,8 @@ def _score(better: str, theirs: float | str, ours: float | str, tolerance: float
         return 0 if theirs == ours else -1
     if tolerance is None:
         whole = isinstance(theirs, int) and better == "match"
-        share = isinstance(theirs, float) and 0 <= theirs <= 1
-        tolerance = 0 if whole else SHARE_TOLERANCE if share else RELATIVE_TOLERANCE * abs(theirs)
+        largest = LARGEST_OF_SHARES if abs(theirs) <= 1 else math.inf
+        tolerance = 0 if whole else min(RELATIVE_TOLERANCE * abs(theirs), largest)
     gain = ours - theirs if better != "lower" else theirs - ours
     if abs(gain) <= tolerance + 1e-12:
         return 0
@@ -246,8 +257,8 @@ def _cells(row: Row) -> list[str]:
 
 
 def write(profile: str = "standard", seeds: Sequence[int] = (0,)) -> Path:
-    """Write the scoreboard beside the results of the first seed; returns its path."""
-    name = "scoreboard.md" if len(seeds) == 1 else f"scoreboard-{len(seeds)}-seeds.md"
-    path = results_dir(profile, seeds[0]) / name
+    """Write scoreboard.md beside the results of a seed, or that of several seeds above them; returns its path."""
+    folder = results_dir(profile, seeds[0])
+    path = folder / "scoreboard.md" if len(seeds) == 1 else BUILD / profile / "scoreboard-seeds.md"
     write_atomic(path, markdown(rows(profile, seeds)))
     return path

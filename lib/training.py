@@ -4,6 +4,7 @@ History is a dict of plain lists, so that a figure drawn from a stored model equ
 Separate generators for initial weights, batch order and augmentation keep one from shifting another.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -58,8 +59,8 @@ def train_classifier(
     ``augment`` maps uint8 images and a generator to uint8 images. History, one entry an epoch: ``train_loss``
     (mean over the epoch's batches, while training), ``train_seconds`` (without evaluation), and
     ``<name>_loss``, ``<name>_accuracy`` for each split of ``evaluate_on`` (after every ``evaluate_every``-th epoch
-    and the last). With ``trace_every`` also means over
-    that many iterations: ``trace_loss``, ``trace_accuracy``, ``trace_seconds`` (their sum).
+    and the last). With ``trace_every`` also means over that many iterations: ``trace_loss``, ``trace_accuracy``,
+    ``trace_seconds`` (their sum).
     Raises Diverged when the loss is not finite, ValueError for an unknown optimiser.
     """
     if optimiser not in OPTIMISERS:
@@ -152,7 +153,8 @@ def train_stack(
                 for parameter, rate, gradient in zip(parameters, rates, gradients, strict=True):
                     parameter.addcmul_(rate, gradient, value=-1)
                 total += loss * len(y)
-        history["train_loss"].append(_finite((total / len(train)).tolist(), epoch, lr.tolist()))
+        means = (total / len(train)).tolist()
+        history["train_loss"].append([_finite(m, epoch, rate) for m, (_, rate) in zip(means, networks, strict=True)])
         for name, split in evaluate_on.items():
             losses, hits = torch.zeros_like(total), torch.zeros_like(total)
             with torch.inference_mode():
@@ -179,8 +181,8 @@ def _build(build: Callable[[], nn.Module], seed: int) -> nn.Module:
         return build()
 
 
-def _finite(loss: float | list[float], epoch: int, lr: object) -> float | list[float]:
-    if not torch.isfinite(torch.tensor(loss)).all():
+def _finite(loss: float, epoch: int, lr: float) -> float:
+    if not math.isfinite(loss):
         raise Diverged(f"the training loss became {loss} in epoch {epoch} at learning rate {lr}; try a smaller one")
     return loss
 

@@ -98,13 +98,31 @@ def test_settings_seed_threads_and_data_change_the_key(small):
 def test_a_model_depends_on_its_own_source_only():
     ours = artifacts.sources(FeedForward)
     assert "lib.models.feedforward._uniform" in ours
-    assert "lib.models.feedforward.ACTIVATIONS" in ours
+    assert "lib.models.feedforward: ACTIVATIONS" in ours
     assert not any("cnn" in name for name in ours)
     assert not any(
         name.startswith(("lib.plots", "lib.progress")) for name in artifacts.sources(training.train_classifier)
     )
     assert artifacts._fingerprint(partial(FeedForward, 32)) != artifacts._fingerprint(partial(FeedForward, 64))
     assert artifacts._fingerprint(CNN) != artifacts._fingerprint(FeedForward)
+
+
+def test_partials_cached_functions_and_dotted_modules_are_followed():
+    source = """
+    import lib.metrics
+    from functools import cache, partial
+    def double(x, by): return x * by
+    twice = partial(double, by=2)
+    @cache
+    def once(x): return x
+    def train(n): return twice(once(n)), lib.metrics.accuracy
+    """
+    reached = artifacts.sources(module(source).train)
+    assert {"lib._probe.once", "lib._probe: twice", "lib.metrics.accuracy"} <= reached.keys()
+    assert key(source) != key(source.replace("by=2", "by=3"))
+    assert key(source) != key(source.replace("return x\n", "return -x\n"))
+    with pytest.raises(TypeError, match="imports lib inside"):
+        key("def train(n):\n    from lib import data\n    return data")
 
 
 def test_what_cannot_be_hashed_is_refused():

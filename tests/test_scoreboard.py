@@ -30,11 +30,13 @@ def verdict(item, entry):
         ({}, {"answer": "text"}, "shown"),
         ({"reported": 0.98}, None, "not yet"),
         ({"reported": 0.98}, {"value": 0.5, "report_wrong": "evidence"}, "report wrong"),
-        ({"reported": 0.000279, "comparable": 0.0353, "better": "lower"}, {"value": 0.034}, "equal"),
+        ({"reported": 0.000279, "comparable": 0.0353, "better": "lower"}, {"value": 0.034}, "better"),
         ({"reported": {"a": 0.9, "e": 7}, "better": "higher"}, {"value": {"a": 1, "e": 2}, "compare": "a"}, "better"),
         ({"reported": {"a": 0.9, "b": 0.9}, "better": "higher"}, {"value": {"a": 0.99, "b": 0.8}}, "worse"),
         ({"reported": [1, [2, 3]]}, {"value": [1, [2, 3]]}, "equal"),
         ({"reported": [1, [2, 3]]}, {"value": [1, [2, 4]]}, "worse"),
+        ({"reported": [1, 2]}, {"value": [1]}, "worse"),
+        ({"reported": 0.001}, {"value": 0.0002}, "worse"),  # a learning rate is not within half a percent point
         ({"reported": 1.0}, {"value": [1.0]}, "shown"),  # not comparable
     ],
 )  # fmt: skip
@@ -47,6 +49,9 @@ def test_a_table_is_compared_by_its_named_column():
     good = {"value": {"rows": [[0.1, 0.981, 99], [0.5, 0.969, 99]]}, "compare": "accuracy"}
     bad = {"value": {"rows": [[0.1, 0.981, 99], [0.5, 0.9, 99]]}, "compare": "accuracy"}
     assert verdict(item, good) == "equal"
+    assert verdict(item, {"value": {"rows": [[0.1, 0.981, 99]]}, "compare": "accuracy"}) == "worse"
+    with pytest.raises(KeyError, match="cannot compare"):
+        verdict({"reported": {"accuracy": 0.9}}, {"value": {"accuracy": 0.9}, "compare": "acuracy"})
     assert scoreboard.judge({"better": "match", **item}, bad)[:2] == ("worse", "0.1 +0.001, 0.5 -0.07")
 
 
