@@ -8,10 +8,10 @@ from lib.compute import device
 from lib.data import Prepare, Split
 
 
-def predict(model: nn.Module, images: Tensor, prepare: Prepare, batch_size: int = 1000) -> Tensor:
+def predict(model: nn.Module, images: Tensor, prepare: Prepare, batch_size: int = 200) -> Tensor:
     """Logits (N, 10) on the CPU for uint8 images (N, 28, 28), in evaluation mode and without gradients."""
     on, training = device(), model.training
-    model = model.to(on).eval()
+    model = model.to(on, memory_format=torch.channels_last).eval()  # twice as fast for convolutions on a CPU
     with torch.inference_mode():
         logits = torch.cat([model(prepare(x).to(on)).cpu() for x in images.split(batch_size)])
     model.train(training)
