@@ -85,9 +85,10 @@ def test_figures_repeat_byte_for_byte_and_carry_their_alt_text(book):
 def test_seconds_are_kept_apart(book):
     book.record("linma2472.num-cnn-duration", [0.1, 0.2], seconds=True)
     book.figure(line(), "linma2472.fig-11", alt=ALT, seconds=True)
-    assert stored(book)["items"] == stored(book)["figures"] == {}
+    assert stored(book)["items"] == {"linma2472.num-cnn-duration": {"in": "timings.json"}}
+    assert stored(book)["figures"] == {}
     assert stored(book, "timings")["items"].keys() == {"linma2472.num-cnn-duration"}
-    assert results.load_results(book.folder)["items"].keys() == {"linma2472.num-cnn-duration"}
+    assert results.load_results(book.folder)["items"] == {"linma2472.num-cnn-duration": {"value": [0.1, 0.2]}}
 
 
 def test_missing_items_are_named(book):
