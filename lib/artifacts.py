@@ -28,11 +28,10 @@ from safetensors.torch import load, save
 from lib import compute
 from lib.paths import cache_dir
 
-NEUTRAL = (
-    "lib.progress",
-    "lib.paths",
-    "lib.compute",
-)  # cannot change a result (compute: its values are in the key)
+# modules that cannot change a result (the values of compute are in the key)
+NEUTRAL = ("lib.progress", "lib.paths", "lib.compute")
+# constants of a module whose content goes into the key of what reads them
+CONSTANTS = (dict, list, tuple, int, float, str, partial, torch.Tensor)
 
 
 class Trained(NamedTuple):
@@ -161,9 +160,6 @@ def sources(function: type | types.FunctionType) -> dict[str, object]:
             elif isinstance(used, CONSTANTS):
                 found[f"{thing.__module__}: {label}"] = _fingerprint(used)
     return found
-
-
-CONSTANTS = (dict, list, tuple, int, float, str, partial, torch.Tensor)  # of a module; their content is in the key
 
 
 def _dotted(node: ast.AST) -> str:

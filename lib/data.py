@@ -33,6 +33,8 @@ MANIFEST = json.loads((DATA / "manifest.json").read_text())
 DATASETS = tuple(name for name, entry in MANIFEST.items() if "files" in entry)
 MIRROR_TIMEOUT = 10  # seconds
 
+Prepare = Callable[[Tensor], Tensor]  # uint8 images (N, 28, 28) → what a model takes
+
 
 class DataError(RuntimeError):
     """A data file is missing or wrong and could not be fetched; the message says how to mend it."""
@@ -276,8 +278,6 @@ def main() -> int:
     print(f"{arguments.dataset}: four files verified in {folder.relative_to(DATA.parent)}/")
     return 0
 
-
-Prepare = Callable[[Tensor], Tensor]  # uint8 images (N, 28, 28) → what a model takes
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -24,7 +24,6 @@ def set_style() -> None:
         "axes.titlesize": "medium",
         "axes.titleweight": "bold",
         "image.cmap": "gray",
-        "svg.hashsalt": "workbook",
     }
 
 
@@ -100,11 +99,8 @@ def digits(
     *,
     title: str = "",
     columns: int = 8,
-    wrong: Sequence[bool] | None = None,
-    vmin: float = 0,
-    vmax: float = 255,
 ) -> Figure:
-    """Grid of images (N, H, W) on one grey scale; ``wrong`` ones get a thick dashed frame."""
+    """Grid of uint8 images (N, H, W) on one grey scale, 0 to 255."""
     rows = -(-len(images) // columns)
     extra = 0.28 if titles else 0
     fig, axes = plt.subplots(rows, columns, figsize=(columns * 0.95, rows * (0.95 + extra) + 0.4), squeeze=False)
@@ -113,49 +109,32 @@ def digits(
         if i >= len(images):
             ax.set_visible(False)
             continue
-        ax.imshow(images[i], vmin=vmin, vmax=vmax, cmap="gray_r")
+        ax.imshow(images[i], vmin=0, vmax=255, cmap="gray_r")
         ax.grid(False)
         if titles:
             ax.set_title(titles[i], fontsize=8, fontweight="normal", pad=3)
-        if wrong is not None and wrong[i]:
-            for spine in ax.spines.values():
-                spine.set(color="C3", linewidth=3, linestyle="--")
     fig.suptitle(title, fontsize="medium", fontweight="bold")
     fig.tight_layout(pad=0.4)
     return fig
 
 
-def bars(
-    values: Mapping[str, float],
-    *,
-    title: str,
-    ylabel: str,
-    errors: Sequence | None = None,
-    reference: Mapping[str, float] | None = None,
-    ylim: tuple[float, float] | None = None,
-    fmt: str = "{:.3f}",
-) -> Figure:
-    """Points with optional 95 % intervals (n, 2) rather than bars, so that the axis need not start at zero."""
+def intervals(values: Mapping[str, float], errors: Sequence[tuple[float, float]], *, title: str, ylabel: str) -> Figure:
+    """A point and its interval (low, high) for each name; no bars, so the axis need not start at zero."""
     fig, ax = plt.subplots()
     names, heights = list(values), np.array(list(values.values()))
-    spread = None if errors is None else np.abs(np.array(errors).T - heights)
+    spread = np.abs(np.array(errors).T - heights)
     ax.errorbar(range(len(names)), heights, yerr=spread, fmt="o", ms=7, capsize=4)
     for i, height in enumerate(heights):
         ax.annotate(
-            fmt.format(height),
+            f"{height:.3f}",
             (i, height),
             xytext=(8, 0),
             textcoords="offset points",
             va="center",
             fontsize=8,
         )
-    for name, level in (reference or {}).items():
-        ax.axhline(level, color="0.35", lw=1, ls=(0, (6, 3)))
-        ax.annotate(name, (0, level), xycoords=("axes fraction", "data"), va="bottom", fontsize=8, color="0.25")
     ax.set_xticks(range(len(names)), names, fontsize=8)
     ax.set(title=title, ylabel=ylabel, xlim=(-0.5, len(names) - 0.2))
-    if ylim:
-        ax.set_ylim(ylim)
     return fig
 
 

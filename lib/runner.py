@@ -95,7 +95,6 @@ def run_notebook(notebook: str, profile: str, seed: int) -> Path:
     """
     import papermill
     from filelock import FileLock
-    from nbclient.exceptions import DeadKernelError
 
     path = NOTEBOOKS / f"{notebook}.ipynb"
     parameters = {"profile": profile, "seed": seed}
@@ -116,7 +115,7 @@ def run_notebook(notebook: str, profile: str, seed: int) -> Path:
                 f"{notebook}: cell [{error.exec_count}] under “{_heading(copy, error.exec_count)}” stopped with "
                 f"{error.ename}: {error.evalue}\n  the notebook as far as it came: {failed.relative_to(ROOT)}"
             ) from error
-        except (DeadKernelError, RuntimeError) as error:
+        except RuntimeError as error:  # nbclient's DeadKernelError, or a kernel that never answered
             raise RunError(f"{notebook}: its kernel died ({error}); the machine may be short of memory") from error
         finally:
             del os.environ["WORKBOOK_OUT"]

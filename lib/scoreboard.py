@@ -154,23 +154,12 @@ def _mean(values: list) -> object:
     return first
 
 
-T_95 = (
-    12.71,
-    4.30,
-    3.18,
-    2.78,
-    2.57,
-    2.45,
-    2.36,
-    2.31,
-    2.26,
-)  # Student's t, two-sided, 1 … 9 degrees of freedom
-
-
 def _spread(values: list[float]) -> str:
-    """Standard deviation and 95 % interval of the mean."""
+    """Standard deviation, and 95 % interval of the mean (Student's t)."""
+    from scipy.stats import t
+
     n, sd = len(values), statistics.stdev(values)
-    half = (T_95[n - 2] if n - 2 < len(T_95) else 1.96) * sd / math.sqrt(n)
+    half = t.ppf(0.975, n - 1) * sd / math.sqrt(n)
     return f" (sd {sd:.2g}, 95 % ± {half:.2g}, n = {n})"
 
 

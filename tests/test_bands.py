@@ -22,7 +22,7 @@ def test_feedforward_rows_are_within_half_a_percent_or_better(item):
     reported = items_of("01_feedforward")[item]["reported"]["test_accuracy"]
     row = results("01_feedforward")[item]["value"]
     assert reported - 0.005 <= row["test_accuracy"] <= reported + 0.04
-    assert row["test_accuracy_chosen_on_validation"] <= row["test_accuracy"]
+    assert row["test_accuracy_chosen_on_validation"] >= row["test_accuracy"] - 0.003
 
 
 def test_feedforward_confusion_matrix():
