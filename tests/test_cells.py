@@ -1,0 +1,255 @@
+"""Readers of single-cell data, on small files in the public formats."""
+
+import gzip
+import pickle
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from lib import cells
+
+GENES = ["Rho", "Vsx2", "Prkca"]
+COUNTS = np.array([[0, 3, 1], [5, 0, 2], [0, 0, 7], [1, 1, 1]])  # cells by genes
+NAMES = ["Bipolar1_AAAC", "Bipolar1_CCGT", "Bipolar2_GGTA", "Bipolar2_TTAC"]
+CLUSTERS = ["1", "5", "1"]  # of the first three; the fourth failed the authors' checks
+
+
+def write_umi(folder, header=("", *NAMES), genes=GENES, counts=COUNTS):
+    lines = ["\t".join(header)]
+    lines += ["\t".join([gene, *map(str, row)]) for gene, row in zip(genes, np.asarray(counts).T, strict=True)]
+    (folder / "GSE81904_BipolarUMICounts_Cell2016.txt.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+
+
+def write_clusters(folder, clusters=CLUSTERS, head="NAME\tCLUSTER\tSUB-CLUSTER\nTYPE\tgroup\tgroup\n"):
+    rows = [f"{name}\t{cluster}\t{cluster}" for name, cluster in zip(NAMES, clusters, strict=False)]
+    (folder / "clust_retinal_bipolar.txt").write_text(head + "\n".join(rows) + "\n")
+
+
+def expect(found, n=3):
+    assert np.array_equal(found.X.toarray(), COUNTS[:n])
+    assert list(found.obs_names) == NAMES[:n]
+    assert list(found.var_names) == GENES
+    assert list(found.obs["label"])[:3] == CLUSTERS
+
+
+def test_retinal_files_as_published(tmp_path):
+    write_umi(tmp_path)
+    write_clusters(tmp_path)
+    found = cells.load(tmp_path)
+    expect(found)
+    assert found.uns["name"] == cells.RETINA
+    assert sparse.issparse(found.X)
+
+
+def test_more_genes_than_one_block(tmp_path):
+    write_umi(tmp_path, genes=[f"g{i}" for i in range(2500)], counts=np.tile(np.arange(2500), (4, 1)))
+    write_clusters(tmp_path)
+    assert np.array_equal(cells.load(tmp_path).X.toarray(), np.tile(np.arange(2500), (3, 1)))
+
+
+def test_cluster_table_needs_its_two_header_lines(tmp_path):
+    write_umi(tmp_path)
+    write_clusters(tmp_path, head="NAME\tCLUSTER\tSUB-CLUSTER\n")
+    with pytest.raises(cells.CellsError, match=r"clust_retinal_bipolar\.txt: expected two header lines"):
+        cells.load(tmp_path)
+
+
+def test_cells_without_a_cluster(tmp_path):
+    write_umi(tmp_path)
+    write_clusters(tmp_path, clusters=["1", " ", "1"])
+    with pytest.raises(cells.CellsError, match="1 cells have an empty CLUSTER, the first is Bipolar1_CCGT"):
+        cells.load(tmp_path)
+
+
+def test_files_that_do_not_belong_together(tmp_path):
+    write_umi(tmp_path, header=("", "a", "b", "c", "d"))
+    write_clusters(tmp_path)
+    with pytest.raises(cells.CellsError, match="belong together"):
+        cells.load(tmp_path)
+
+
+def test_missing_gene_column(tmp_path):
+    lines = ["\t".join(NAMES), *("\t".join(map(str, row)) for row in COUNTS.T)]
+    (tmp_path / "counts.txt.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    write_clusters(tmp_path)
+    with pytest.raises(cells.CellsError, match="no column of gene names"):
+        cells.load(tmp_path)
+
+
+def test_text_where_counts_should_be(tmp_path):
+    write_umi(tmp_path, counts=[["x", 3, 1], [5, 0, 2], [0, 0, 7], [1, 1, 1]])
+    write_clusters(tmp_path)
+    with pytest.raises(cells.CellsError, match="hold text where counts"):
+        cells.load(tmp_path)
+
+
+def test_file_that_is_not_gzip(tmp_path):
+    (tmp_path / "counts.txt.gz").write_text("Rho\t1\n")
+    write_clusters(tmp_path)
+    with pytest.raises(cells.CellsError, match="cannot be read as gzipped"):
+        cells.load(tmp_path)
+
+
+def test_short_row_is_not_filled_with_nan(tmp_path):
+    text = "\tBipolar1_AAAC\tBipolar1_CCGT\tBipolar2_GGTA\nRho\t1\t2\t3\nVsx2\t1\t2\n"
+    (tmp_path / "counts.txt.gz").write_bytes(gzip.compress(text.encode()))
+    write_clusters(tmp_path)
+    with pytest.raises(cells.CellsError, match="fewer fields than the header"):
+        cells.load(tmp_path)
+
+
+def test_gene_called_na(tmp_path):
+    write_umi(tmp_path, genes=["NA", "nan", "Rho"])
+    write_clusters(tmp_path)
+    assert list(cells.load(tmp_path).var_names) == ["NA", "nan", "Rho"]
+
+
+@pytest.mark.parametrize("text", ["", "NAME\tCLUSTER\nTYPE\tgroup\na\t1\t2\t3\t4\n"])
+def test_unreadable_cluster_table(tmp_path, text):
+    write_umi(tmp_path)
+    (tmp_path / "clust.txt").write_text(text)
+    with pytest.raises(cells.CellsError, match=r"clust\.txt cannot be read"):
+        cells.load(tmp_path)
+
+
+def write_h5ad(path, labels=(*CLUSTERS, "2"), column="CLUSTER"):
+    obs = pd.DataFrame({column: pd.Categorical(labels)}, index=NAMES)
+    anndata.AnnData(sparse.csr_matrix(COUNTS), obs=obs, var=pd.DataFrame(index=GENES)).write_h5ad(path)
+
+
+def test_h5ad(tmp_path):
+    write_h5ad(tmp_path / "mine.h5ad")
+    found = cells.load(tmp_path)
+    expect(found, 4)
+    assert found.uns["name"] == "mine.h5ad"
+
+
+def test_h5ad_without_labels(tmp_path):
+    write_h5ad(tmp_path / "mine.h5ad", column="colour")
+    with pytest.raises(cells.CellsError, match=r"no column of labels; expected one of label, CLUSTER.*found colour"):
+        cells.load(tmp_path)
+    assert list(cells.read(tmp_path / "mine.h5ad", label="colour").obs["label"]) == [*CLUSTERS, "2"]
+
+
+def test_h5ad_with_a_cell_without_label(tmp_path):
+    write_h5ad(tmp_path / "mine.h5ad", labels=["1", None, "2", "2"])
+    with pytest.raises(cells.CellsError, match="1 of 4 cells have no label, the first is Bipolar1_CCGT"):
+        cells.load(tmp_path)
+
+
+def write_loom(path, rows=("Gene",), columns=("CellID", "CLUSTER")):
+    with h5py.File(path, "w") as file:
+        file["matrix"] = COUNTS.T
+        file.create_group("row_attrs")
+        file.create_group("col_attrs")
+        for name in rows:
+            file[f"row_attrs/{name}"] = np.array(GENES, dtype="S")
+        values = {"CellID": NAMES, "CLUSTER": [*CLUSTERS, "2"]}
+        for name in columns:
+            file[f"col_attrs/{name}"] = np.array(values[name], dtype="S")
+
+
+def test_loom(tmp_path):
+    write_loom(tmp_path / "mine.loom")
+    expect(cells.load(tmp_path), 4)
+
+
+def test_loom_without_genes_or_labels(tmp_path):
+    write_loom(tmp_path / "mine.loom", rows=())
+    with pytest.raises(cells.CellsError, match="no gene names"):
+        cells.load(tmp_path)
+    write_loom(tmp_path / "mine.loom", columns=("CellID",))
+    with pytest.raises(cells.CellsError, match="no column of labels"):
+        cells.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mine.h5ad", "mine.loom"])
+def test_wrong_content(tmp_path, name):
+    (tmp_path / name).write_text("not HDF5")
+    with pytest.raises(cells.CellsError, match="cannot be read"):
+        cells.load(tmp_path)
+
+
+def test_hdf5_of_something_else(tmp_path):
+    with h5py.File(tmp_path / "mine.h5ad", "w") as file:
+        file["temperature"] = [1.0]
+    with pytest.raises(cells.CellsError, match=r"mine\.h5ad cannot be read"):
+        cells.load(tmp_path)
+
+
+def test_loom_whose_labels_do_not_fit(tmp_path):
+    write_loom(tmp_path / "mine.loom")
+    with h5py.File(tmp_path / "mine.loom", "a") as file:
+        del file["matrix"]
+        file["matrix"] = COUNTS.T[:, :2]
+    with pytest.raises(cells.CellsError, match=r"mine\.loom cannot be read"):
+        cells.load(tmp_path)
+
+
+def test_wrong_file(tmp_path):
+    (tmp_path / "notes.docx").write_text("")
+    with pytest.raises(cells.CellsError, match=r"notes.docx: expected \.h5ad, \.loom, or"):
+        cells.load(tmp_path)
+    with pytest.raises(cells.CellsError, match=r"absent\.h5ad does not exist"):
+        cells.read(tmp_path / "absent.h5ad")
+    (tmp_path / "b.h5ad").write_text("")
+    with pytest.raises(cells.CellsError, match="leave one"):
+        cells.load(tmp_path)
+
+
+def test_pickle_is_refused_unopened(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "opened"), "w"))
+
+    (tmp_path / "merged.pickle").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(cells.CellsError, match="write_h5ad"):
+        cells.load(tmp_path)
+    assert not (tmp_path / "opened").exists()
+
+
+def test_substitute_when_there_is_no_file(tmp_path):
+    found = cells.load(tmp_path)
+    assert found.shape == (700, 765)
+    assert found.obs["label"].nunique() == 10
+    assert found.uns["name"] == cells.SUBSTITUTE
+    assert cells.normalise(found) is found, "it is normalised already"
+
+
+def counts(n=60, genes=800, seed=0):
+    drawn = np.random.default_rng(seed).poisson(2, (n, genes)).astype(np.float32)
+    found = anndata.AnnData(sparse.csr_matrix(drawn))
+    found.obs["label"] = pd.Categorical(["a"] * n)
+    return found
+
+
+def test_normalise_counts():
+    raw = counts()
+    raw.X = sparse.csr_matrix(raw.X.toarray() * (np.arange(60) > 0)[:, None])
+    found = cells.normalise(raw)
+    assert found.shape == (59, 800), "the empty cell is left out"
+    totals = np.expm1(found.X.toarray()).sum(1)
+    assert np.allclose(totals, np.median(raw.X.toarray()[1:].sum(1)), rtol=1e-3), (
+        "every cell has the depth of the median cell"
+    )
+
+
+def test_normalise_refuses_what_are_no_counts_of_cells():
+    with pytest.raises(cells.CellsError, match="no cell passes"):
+        cells.normalise(counts(genes=40))
+
+
+def test_scores_are_fitted_on_the_training_cells():
+    found = counts()
+    train, test = np.arange(50), np.arange(50, 60)
+    a, b = cells.pca_scores(found, train, test)
+    assert a.shape == (50, 49)
+    assert b.shape == (10, 49)
+    assert np.allclose(a.mean(0), 0, atol=1e-4)
+    assert not np.allclose(b.mean(0), 0, atol=1e-2)
+    found.X = sparse.csr_matrix(found.X.toarray() * (np.arange(60) < 50)[:, None])
+    assert np.allclose(cells.pca_scores(found, train, test)[0], a), "test cells change nothing"
