@@ -1,0 +1,84 @@
+"""Latent spaces: how well they keep neighbours, how they look in two dimensions, and the way between two points."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lib.metrics import confusion_matrix
+
+Points = NDArray[np.float64]
+VIEWS = ("PCA", "PHATE", "t-SNE", "UMAP")
+
+
+def interpolate(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
+    """Points (W, D) on the straight line from ``start`` (D,), weight 0, to ``end`` (D,), weight 1."""
+    return torch.lerp(start, end, weights.view(-1, 1).to(start))
+
+
+def views(codes: Points, seed: int = 0, names: Sequence[str] = VIEWS) -> dict[str, Points]:
+    """Two-dimensional views (N, 2) of codes (N, D) by name; PCA, PHATE, t-SNE and UMAP.
+
+    Default settings, except t-SNE's perplexity for fewer than 120 points and PHATE's solver (smacof is faster and
+    silent). Equal seeds give equal views. The libraries are imported here, because they take seconds to load.
+    """
+    if unknown := [name for name in names if name not in VIEWS]:
+        raise ValueError(f"unknown view {unknown[0]!r}; choose from {', '.join(VIEWS)}")
+    return {name: _view(name, codes, seed) for name in names}
+
+
+def _view(name: str, codes: Points, seed: int) -> Points:
+    if name == "PCA":
+        from sklearn.decomposition import PCA
+
+        return PCA(2, random_state=seed).fit_transform(codes)
+    if name == "t-SNE":
+        from sklearn.manifold import TSNE
+
+        return TSNE(random_state=seed, perplexity=min(30, len(codes) / 4)).fit_transform(codes)
+    if name == "PHATE":
+        import phate
+
+        return phate.PHATE(random_state=seed, mds_solver="smacof", n_jobs=1, verbose=0).fit_transform(codes)
+    import umap
+
+    for module in (umap.layouts, umap.umap_, umap.utils):  # it compiles for eight seconds in every new process
+        for compiled in vars(module).values():
+            if hasattr(compiled, "enable_caching"):
+                compiled.enable_caching()
+    with warnings.catch_warnings():  # it warns that a fixed seed means one thread
+        warnings.simplefilter("ignore")
+        return umap.UMAP(random_state=seed, n_jobs=1).fit_transform(codes)
+
+
+def neighbour_shares(codes: Tensor, labels: Tensor, k: int = 10, classes: int = 10) -> Tensor:
+    """How classes overlap (classes, classes): of the k nearest neighbours of a point of class i, the share of class j.
+
+    The diagonal is the purity of each class; each row sums to 1, or is 0 for a class without points. ``codes`` (N, D),
+    ``labels`` (N,). Raises ValueError unless k < N.
+    """
+    if k >= len(codes):
+        raise ValueError(f"{len(codes)} points do not have {k} neighbours each")
+    exact = "donot_use_mm_for_euclid_dist"  # the faster way loses digits of points far from 0
+    distance = torch.cdist(codes, codes, compute_mode=exact).fill_diagonal_(torch.inf)
+    near = labels[distance.topk(k, largest=False).indices]
+    counts = confusion_matrix(predicted=near.flatten(), true=labels.repeat_interleave(k), classes=classes)
+    return counts / counts.sum(1, keepdim=True).clamp_min(1)
+
+
+def knn_accuracy(codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor, k: int = 10) -> float:
+    """Accuracy on the test codes of the majority among the k nearest codes (N, D) with known labels."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    model = KNeighborsClassifier(k).fit(codes.numpy(), labels.numpy())
+    return float(model.score(test_codes.numpy(), test_labels.numpy()))
+
+
+def trustworthiness(inputs: Tensor, codes: Tensor, k: int = 10) -> float:
+    """1 if each point's k nearest codes are also near in the inputs, 0.5 for chance (Venna & Kaski 2001)."""
+    from sklearn import manifold
+
+    return float(manifold.trustworthiness(inputs.flatten(1).numpy(), codes.numpy(), n_neighbors=k))

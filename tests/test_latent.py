@@ -1,0 +1,67 @@
+"""Latent spaces whose neighbours are known."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib import latent
+
+
+def two_clusters(n=30, apart=100.0):
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(2 * n, 3, generator=generator)
+    codes[n:] += apart
+    return codes, torch.arange(2).repeat_interleave(n)
+
+
+def test_interpolate_ends_and_middle():
+    a, b = torch.tensor([0.0, 2.0]), torch.tensor([4.0, 0.0])
+    points = latent.interpolate(a, b, torch.tensor([0.0, 0.25, 1.0]))
+    assert points.tolist() == [[0, 2], [1, 1.5], [4, 0]]
+
+
+def test_neighbour_shares_of_separate_clusters():
+    codes, labels = two_clusters()
+    assert latent.neighbour_shares(codes, labels, k=5, classes=2).equal(torch.eye(2))
+
+
+def test_neighbour_shares_orientation():
+    codes = torch.tensor([[0.0], [1.0], [1.1], [1.3]])
+    labels = torch.tensor([0, 1, 1, 1])
+    shares = latent.neighbour_shares(codes, labels, k=1, classes=3)
+    assert shares.tolist() == [[0, 1, 0], [0, 1, 0], [0, 0, 0]], (
+        "the neighbour of the 0 is a 1, not the other way round"
+    )
+
+
+def test_knn_accuracy():
+    known, new = torch.tensor([[0.0], [10.0]]), torch.tensor([[1.0], [2.0]])
+    assert latent.knn_accuracy(known, torch.tensor([0, 1]), new, torch.tensor([0, 0]), k=1) == 1
+    assert latent.knn_accuracy(known, torch.tensor([0, 1]), new, torch.tensor([1, 0]), k=1) == 0.5
+
+
+def test_trustworthiness():
+    inputs = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
+    flattened = inputs * torch.tensor([1.0, 0.0, 0.0])  # brings together what was far apart, and parts nothing
+    assert latent.trustworthiness(inputs, inputs, k=5) == 1
+    assert latent.trustworthiness(inputs, flattened, k=5) < 0.72 < latent.trustworthiness(flattened, inputs, k=5)
+
+
+def test_neighbour_shares_need_enough_points():
+    with pytest.raises(ValueError, match="3 points do not have 3 neighbours"):
+        latent.neighbour_shares(torch.zeros(3, 2), torch.zeros(3, dtype=torch.long), k=3)
+
+
+@pytest.mark.parametrize("name", ["PCA", "t-SNE", "PHATE"])  # UMAP: ten seconds to compile; test_determinism runs it
+def test_views_repeat_and_keep_clusters_apart(name):
+    codes, labels = two_clusters()
+    first, second = (latent.views(codes.double().numpy(), 1, [name])[name] for _ in range(2))
+    assert first.shape == (60, 2)
+    assert np.array_equal(first, second)
+    shares = latent.neighbour_shares(torch.from_numpy(first).float(), labels, k=5, classes=2)
+    assert shares.diag().min() > 0.9
+
+
+def test_unknown_view():
+    with pytest.raises(ValueError, match="unknown view 'tSNE'; choose from PCA"):
+        latent.views(np.zeros((5, 3)), names=["tSNE"])

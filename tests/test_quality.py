@@ -1,0 +1,115 @@
+"""Measures of generated images, on features whose answer is known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import sqrtm
+
+from lib import quality
+from lib.models.feedforward import FeedForward
+
+
+def gaussian(n=500, d=4, seed=0, sd=1.0, shift=0.0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed)) * sd + shift
+
+
+def test_frechet_distance_of_gaussians():
+    a, b = gaussian(200_000), gaussian(200_000, seed=1, sd=3, shift=2)
+    assert quality.frechet_distance(a, b) == pytest.approx(4 * (2**2 + (3 - 1) ** 2), rel=0.02)
+
+
+def test_frechet_distance_by_its_formula():
+    a, b = gaussian() @ gaussian(4, 4, 5), gaussian(seed=1) @ gaussian(4, 4, 6) + 1
+    ca, cb = np.cov(a.numpy().T), np.cov(b.numpy().T)
+    means = float(((a.mean(0) - b.mean(0)) ** 2).sum())
+    formula = means + np.trace(ca + cb - 2 * sqrtm(ca @ cb).real)
+    assert quality.frechet_distance(a, b) == pytest.approx(formula, rel=1e-4)
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_frechet_distance_is_a_distance(seed):
+    a, b = gaussian(60, seed=seed), gaussian(60, seed=seed + 1, sd=2)
+    assert quality.frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    assert quality.frechet_distance(a, b) == pytest.approx(quality.frechet_distance(b, a), rel=1e-6)
+    assert quality.frechet_distance(a, b) > 0
+    assert quality.frechet_distance(a + 5, b + 5) == pytest.approx(quality.frechet_distance(a, b), rel=1e-4)
+
+
+def test_frechet_distance_with_dead_features():
+    dead = torch.zeros(500, 2)  # hidden units that no image excites
+    a, b = torch.cat([gaussian(), dead], 1), torch.cat([gaussian(seed=1), dead], 1)
+    assert quality.frechet_distance(a, b) == pytest.approx(quality.frechet_distance(a[:, :4], b[:, :4]), abs=1e-6)
+
+
+def by_hand(real, fake, k):
+    """Naeem et al. 2020, as they write it."""
+    radius = torch.cdist(real, real).sort(1).values[:, k]
+    fake_radius = torch.cdist(fake, fake).sort(1).values[:, k]
+    distance = torch.cdist(real, fake)
+    inside = distance < radius[:, None]
+    return {
+        "precision": inside.any(0).float().mean().item(),
+        "recall": (distance < fake_radius[None, :]).any(1).float().mean().item(),
+        "density": inside.float().sum(0).mean().item() / k,
+        "coverage": (distance.min(1).values < radius).float().mean().item(),
+    }
+
+
+@pytest.mark.parametrize(("n", "m"), [(1500, 1200), (300, 2300)])
+def test_manifold_metrics_by_their_definition(n, m):
+    real, fake = gaussian(n), gaussian(m, seed=1, sd=0.7, shift=0.3)
+    assert quality.manifold_metrics(real, fake) == pytest.approx(by_hand(real, fake, 5), abs=1e-5)
+
+
+def test_manifold_metrics_know_fidelity_from_variety():
+    real = torch.cat([gaussian(400), gaussian(400, seed=1, shift=20)])
+    one_mode = quality.manifold_metrics(real, gaussian(400, seed=2))
+    assert one_mode["precision"] > 0.95, "all of them look real"
+    assert one_mode["coverage"] < 0.55, "half of the kinds are missing"
+    assert one_mode["recall"] < 0.55
+    with_rubbish = quality.manifold_metrics(
+        real, torch.cat([gaussian(400, seed=2), gaussian(400, seed=3, shift=20), gaussian(400, seed=4, shift=-30)])
+    )
+    assert with_rubbish["precision"] == pytest.approx(2 / 3, abs=0.03)
+    assert with_rubbish["coverage"] > 0.9
+    nothing = quality.manifold_metrics(real, gaussian(50, shift=500))
+    assert set(nothing.values()) == {0.0}
+
+
+def test_manifold_metrics_need_enough_images():
+    with pytest.raises(ValueError, match="more than 5 images"):
+        quality.manifold_metrics(gaussian(5), gaussian(50))
+
+
+def test_class_entropy():
+    assert quality.class_entropy(torch.full((10,), 0.1)) == pytest.approx(math.log2(10), abs=1e-6)
+    assert quality.class_entropy(torch.tensor([1.0, 0.0, 0.0])) == 0
+    assert quality.class_entropy(torch.tensor([0.5, 0.25, 0.25])) == pytest.approx(1.5)
+
+
+def test_features_are_the_hidden_layer():
+    network = FeedForward(hidden=16).requires_grad_(False)
+    x = torch.rand(3, 1, 28, 28)
+    hidden = quality.features(network, x)
+    assert hidden.shape == (3, 16)
+    assert torch.allclose(hidden @ network.W2 + network.b2, network(x), atol=1e-6)
+
+
+def test_judge_of_real_images_is_the_floor():
+    torch.manual_seed(0)
+    network = FeedForward(hidden=16)
+    real, other, noise = torch.rand(3, 200, 784)
+    scores = quality.judge(network, other, quality.features(network, real))
+    worse = quality.judge(network, noise * 0.3, quality.features(network, real))
+    assert scores["n"] == 200
+    assert sum(scores["class_shares"]) == pytest.approx(1)
+    assert scores["smallest_share"] == min(scores["class_shares"])
+    placed = quality.manifold_metrics(quality.features(network, real), quality.features(network, noise * 0.3))
+    assert placed == {name: worse[name] for name in placed}
+    assert scores["frechet"] < worse["frechet"]
+    assert scores["coverage"] > worse["coverage"]
