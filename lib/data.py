@@ -109,6 +109,11 @@ def symmetric(images: Tensor) -> Tensor:
     return images.unsqueeze(1).float().div_(127.5).sub_(1)
 
 
+def to_uint8(images: Tensor) -> Tensor:
+    """Float images (N, 784) or (N, 1, 28, 28) in [0, 1] → uint8 (N, 28, 28), to be shown."""
+    return images.detach().clamp(0, 1).mul(255).round().to(torch.uint8).view(-1, 28, 28)
+
+
 def random_shift(images: Tensor, generator: torch.Generator, pixels: int = 2) -> Tensor:
     """Shift each uint8 image (N, 28, 28) by up to ``pixels`` in both directions, filling with black."""
     n, height, width = images.shape

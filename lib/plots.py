@@ -1,6 +1,6 @@
 """The figure vocabulary of the reports. Every function returns a matplotlib Figure for ``Book.figure``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,6 +8,8 @@ import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
+
+from lib.data import to_uint8
 
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = "osD^vPX*<>"
@@ -118,6 +120,111 @@ def digits(
     return fig
 
 
+def classes(
+    points: np.ndarray | Tensor,
+    labels: Sequence[object] | Tensor,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    ax: plt.Axes | None = None,
+    legend: bool = True,
+    faint: bool = False,
+) -> Figure:
+    """Points (N, 2) coloured by class; digits are drawn as digits, other classes have a marker each.
+
+    ``faint`` makes them a background for something else.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 5.4))
+    points, labels = np.asarray(points), np.asarray(labels)
+    names = sorted(set(labels.tolist()))
+    colours = sns.color_palette("colorblind", max(10, len(names)))
+    for i, name in enumerate(names):
+        shape = MARKERS[(i + i // len(MARKERS)) % len(MARKERS)]  # colours repeat after ten, so shapes must not
+        marker = f"${name}$" if isinstance(name, int) else shape
+        x, y = points[labels == name].T
+        ax.scatter(
+            x,
+            y,
+            s=24,
+            marker=marker,
+            color=colours[i],
+            linewidths=0.3,
+            alpha=0.35 if faint else 0.85,
+            label=None if faint else name,
+        )
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if legend:
+        ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.3)
+    return ax.figure
+
+
+def image_row(images: Tensor, titles: Sequence[str], *, ax: plt.Axes) -> None:
+    """uint8 images (N, 28, 28) side by side in one axes, a title under each."""
+    n, height, width = images.shape
+    row = torch.nn.functional.pad(images, (1, 1, 1, 1)).permute(1, 0, 2).reshape(height + 2, -1)
+    ax.imshow(row, cmap="gray_r", vmin=0, vmax=255)
+    ax.set(xticks=[(width + 2) * (i + 0.5) for i in range(n)], yticks=[])
+    ax.set_xticklabels(titles, fontsize=8)
+    ax.grid(False)
+
+
+def plane(
+    decode: Callable[[Tensor], Tensor],
+    xs: Tensor,
+    ys: Tensor,
+    *,
+    title: str,
+    xlabel: str = "latent coordinate 1",
+    ylabel: str = "latent coordinate 2",
+    ax: plt.Axes | None = None,
+) -> Figure:
+    """What ``decode`` makes of every point of a grid: points (N, 2) → images (N, 784) in [0, 1].
+
+    One image for each pair of ``xs`` (W,) and ``ys`` (H,), rising to the right and upwards; the ticks name the
+    coordinates of the middles of the images.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 7 * len(ys) / len(xs)))
+    points = torch.cartesian_prod(ys.flip(0), xs).flip(1)  # rows from the top, each from the left
+    with torch.inference_mode():
+        images = to_uint8(decode(points)).view(len(ys), len(xs), 28, 28)
+    ax.imshow(images.permute(0, 2, 1, 3).reshape(28 * len(ys), -1), cmap="gray_r", vmin=0, vmax=255)
+    for axis, values in ((ax.xaxis, xs), (ax.yaxis, ys.flip(0))):
+        every = max(1, len(values) // 6)
+        axis.set_ticks([28 * i + 14 for i in range(0, len(values), every)], [f"{v:.2g}" for v in values[::every]])
+    ax.grid(False)
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    return ax.figure
+
+
+def heat(
+    matrix: Tensor | np.ndarray, *, title: str, xlabel: str, ylabel: str, ax: plt.Axes | None = None, **ticks: object
+) -> Figure:
+    """Heat map of shares in 0..1 with the values written in; ``ticks`` are xticklabels and yticklabels."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6.4, 5.4))
+    values = np.asarray(matrix)
+    texts = np.array([[f"{v:.2f}".lstrip("0") if v >= 0.005 else "" for v in row] for row in values])
+    sns.heatmap(
+        values,
+        annot=texts,
+        fmt="",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        cbar=False,
+        linewidths=0.5,
+        ax=ax,
+        annot_kws={"size": 8},
+        **ticks,
+    )
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    ax.tick_params(axis="y", rotation=0)
+    return ax.figure
+
+
 def intervals(values: Mapping[str, float], errors: Sequence[tuple[float, float]], *, title: str, ylabel: str) -> Figure:
     """A point and its interval (low, high) for each name; no bars, so the axis need not start at zero."""
     fig, ax = plt.subplots()
@@ -135,6 +242,26 @@ def intervals(values: Mapping[str, float], errors: Sequence[tuple[float, float]]
         )
     ax.set_xticks(range(len(names)), names, fontsize=8)
     ax.set(title=title, ylabel=ylabel, xlim=(-0.5, len(names) - 0.2))
+    return fig
+
+
+def diagram(boxes: Mapping[str, tuple[float, float]], arrows: Sequence[tuple[str, str]], *, title: str) -> Figure:
+    """Boxes {text: (x, y)} joined by arrows (from, to), for a drawing of how parts work together."""
+    xs, ys = zip(*boxes.values(), strict=True)
+    fig, ax = plt.subplots(figsize=(1.9 * (max(xs) - min(xs)) + 2, 1.5 * (max(ys) - min(ys)) + 1.6))
+    drawn = {
+        text: ax.text(
+            x, y, text, ha="center", va="center", fontsize=9,
+            bbox={"boxstyle": "round,pad=0.5", "facecolor": "#d9e8f5", "edgecolor": "0.3"},
+        )
+        for text, (x, y) in boxes.items()
+    }  # fmt: skip
+    for start, end in arrows:
+        style = {"arrowstyle": "-|>", "color": "0.3", "shrinkA": 4, "shrinkB": 4}
+        style |= {"patchA": drawn[start].get_bbox_patch(), "patchB": drawn[end].get_bbox_patch()}
+        ax.annotate("", boxes[end], boxes[start], arrowprops=style)
+    ax.set(xlim=(min(xs) - 0.6, max(xs) + 0.6), ylim=(min(ys) - 0.5, max(ys) + 0.5), title=title)
+    ax.axis("off")
     return fig
 
 

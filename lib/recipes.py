@@ -1,14 +1,19 @@
-"""The classifiers that other notebooks rely on: trained once, then taken from the cache."""
+"""The models that several notebooks rely on: trained once, then taken from the cache."""
 
 from functools import partial
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from lib.artifacts import Trained, trained
+from lib.compute import device
 from lib.data import Split, random_shift, symmetric, unit
+from lib.models.autoencoder import Autoencoder
 from lib.models.cnn import CNN
 from lib.models.feedforward import FeedForward
-from lib.training import train_classifier
+from lib.models.gan import Discriminator, Generator
+from lib.models.vae import VAE
+from lib.training import outputs, part, train_autoencoder, train_classifier, train_gan, train_vae
 
 # scheme compared in notebook 01, section 2.2.4; rate, weight decay and shift by their accuracy on the validation split
 FEEDFORWARD = {
@@ -32,20 +37,66 @@ CONVOLUTIONAL = {
     "augment": partial(random_shift, pixels=1),
 }
 
+# rates chosen by the loss on the validation split; the GAN's by the class entropy of what it makes
+AUTOENCODER = {"build": Autoencoder, "batch_size": 256, "lr": 2e-3}
+VARIATIONAL = {"build": VAE, "batch_size": 256, "lr": 8e-3}
+ADVERSARIAL = {
+    "build_generator": partial(Generator, latent=25),
+    "build_discriminator": Discriminator,
+    "latent": 25,
+    "batch_size": 128,
+    "lr": 3e-4,
+    "average": 0.999,
+}
 
-def feedforward(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[nn.Module, Trained]:
+# by profile; in one place, because notebooks that share a model must train it alike
+EPOCHS = {
+    "feedforward": {"smoke": 4, "standard": 15, "report": 40},
+    "cnn": {"smoke": 5, "standard": 5, "report": 20},
+    "autoencoder": {"smoke": 3, "standard": 14, "report": 40},
+    "vae": {"smoke": 4, "standard": 90, "report": 120},
+    "gan": {"smoke": 2, "standard": 10, "report": 100},
+}
+
+
+def feedforward(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[FeedForward, Trained]:
     """Notebook 01's best classifier, in evaluation mode; takes images from ``data.unit``."""
-    return _train("feedforward", FEEDFORWARD, train, test, epochs, seed)
+    settings = {"train": train, "evaluate_on": {"test": test}, "epochs": epochs, "seed": seed}
+    done = trained("feedforward", train_classifier, **settings, **FEEDFORWARD)
+    return loaded(FEEDFORWARD["build"](), done.state), done
 
 
-def cnn(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[nn.Module, Trained]:
+def cnn(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[CNN, Trained]:
     """Notebook 13's best classifier, in evaluation mode; takes images from ``data.symmetric``."""
-    return _train("cnn", CONVOLUTIONAL, train, test, epochs, seed)
+    settings = {"train": train, "evaluate_on": {"test": test}, "epochs": epochs, "seed": seed}
+    done = trained("cnn", train_classifier, **settings, **CONVOLUTIONAL)
+    return loaded(CONVOLUTIONAL["build"](), done.state), done
 
 
-def _train(name: str, recipe: dict, train: Split, test: Split, epochs: int, seed: int) -> tuple[nn.Module, Trained]:
-    settings = {"train": train, "evaluate_on": {"test": test}, "epochs": epochs, "seed": seed, **recipe}
-    done = trained(name, train_classifier, **settings)
-    model = recipe["build"]()
-    model.load_state_dict(done.state)
-    return model.eval(), done
+def autoencoder(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[Autoencoder, Trained]:
+    """Notebook 02's autoencoder with two code numbers, in evaluation mode; takes images from ``data.unit``."""
+    sets = {"train": unit(train.images), "evaluate_on": {"test": unit(test.images)}}
+    done = trained("autoencoder", train_autoencoder, **sets, epochs=epochs, seed=seed, **AUTOENCODER)
+    return loaded(AUTOENCODER["build"](), done.state), done
+
+
+def vae(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[VAE, Trained]:
+    """Notebook 04's VAE with twenty latent dimensions, in evaluation mode; takes images from ``data.unit``."""
+    sets = {"train": unit(train.images), "evaluate_on": {"test": unit(test.images)}}
+    done = trained("vae", train_vae, **sets, epochs=epochs, seed=seed, **VARIATIONAL)
+    return loaded(VARIATIONAL["build"](), done.state), done
+
+
+def gan(train: Split, epochs: int, seed: int = 0) -> tuple[Generator, Trained]:
+    """Notebook 05's generator, in evaluation mode; makes images in [-1, 1]. Watched are ten noise vectors."""
+    real = symmetric(train.images).flatten(1)
+    noise = torch.randn(10, ADVERSARIAL["latent"], generator=torch.Generator().manual_seed(seed))
+    watch = partial(outputs, inputs=noise.to(device()))
+    done = trained("gan", train_gan, real=real, epochs=epochs, watch=watch, seed=seed, **ADVERSARIAL)
+    return loaded(ADVERSARIAL["build_generator"](), part(done.state, "generator")), done
+
+
+def loaded(model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
+    """``model`` with these weights, in evaluation mode, its weights without gradients."""
+    model.load_state_dict(state)
+    return model.eval().requires_grad_(False)

@@ -4,6 +4,7 @@ History is a dict of plain lists, so that a figure drawn from a stored model equ
 Separate generators for initial weights, batch order and augmentation keep one from shifting another.
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from lib.compute import device
 from lib.data import Prepare, Split, batches
 from lib.metrics import evaluate
 from lib.models.feedforward import FeedForward, FeedForwardStack
+from lib.models.vae import VAE, kl_to_prior, reconstruction_loss, reparameterize
 
 History = dict[str, list]
 State = dict[str, Tensor]
@@ -30,6 +32,8 @@ OPTIMISERS = {
 }
 ORDER = 1_000_003  # offset of the seed of the batch order
 AUGMENT = 2_000_003  # offset of the seed of the augmentation
+NOISE = 3_000_017  # offset of the seed of what is sampled while training
+DROPOUT = 5_000_011  # offset of the seed of dropout
 
 
 class Diverged(FloatingPointError):
@@ -166,6 +170,232 @@ def train_stack(
             history.setdefault(f"{name}_loss", []).append((losses / len(split)).tolist())
             history.setdefault(f"{name}_accuracy", []).append((hits / len(split)).tolist())
     return _state(stack), history
+
+
+def train_autoencoder(
+    build: Callable[[], nn.Module],
+    train: Tensor,
+    evaluate_on: dict[str, Tensor],
+    *,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    one_cycle: bool = True,
+    decay_every: float | None = None,
+    seed: int = 0,
+) -> tuple[State, History]:
+    """Minimise the mean squared error between inputs (N, …) and their reconstructions (N, D) with Adam.
+
+    The learning rate follows one cycle, or with ``decay_every`` is divided by ten every so many epochs instead, or is
+    constant. Raises Diverged when the loss is not finite.
+    History, one entry an epoch: ``train_loss`` (mean over the epoch, while training), ``train_seconds``, and
+    ``<name>_loss`` for each set of ``evaluate_on`` after the epoch. All losses are squared errors per element.
+    """
+    on = device()
+    model = _build(build, seed).to(on)
+    steps = -(-len(train) // batch_size)
+    opt = torch.optim.Adam(model.parameters(), lr, fused=True)
+    schedule = _schedule(opt, lr, epochs, steps, one_cycle, decay_every)
+    order = torch.Generator().manual_seed(seed + ORDER)
+    inputs = train.flatten(1).to(on)
+    history: History = {"train_loss": [], "train_seconds": []}
+    for epoch in progress.epochs(epochs, "autoencoder"):
+        total, start = torch.zeros((), device=on), time.perf_counter()
+        for index in batches(len(inputs), batch_size, order):
+            x = inputs[index]
+            loss = F.mse_loss(model(x), x)
+            opt.zero_grad(set_to_none=True)
+            loss.backward()
+            opt.step()
+            schedule.step()
+            total += loss.detach() * len(x)
+        history["train_loss"].append(_finite(total.item() / len(inputs), epoch, lr))
+        history["train_seconds"].append(time.perf_counter() - start)
+        for name, held_out in evaluate_on.items():
+            history.setdefault(f"{name}_loss", []).append(reconstruction_error(model, held_out))
+    return _state(model), history
+
+
+def reconstruction_error(model: nn.Module, inputs: Tensor) -> float:
+    """Mean squared error per element between inputs (N, …) and their reconstructions, where the model lies."""
+    on, total = next(model.parameters()).device, 0.0
+    with torch.inference_mode():
+        for x in inputs.flatten(1).split(1000):
+            total += F.mse_loss(model(x.to(on)), x.to(on), reduction="sum").item()
+    return total / inputs.numel()
+
+
+def train_vae(
+    build: Callable[[], VAE],
+    train: Tensor,
+    evaluate_on: dict[str, Tensor],
+    *,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    one_cycle: bool = True,
+    watch: Callable[[VAE], Tensor] | None = None,
+    seed: int = 0,
+) -> tuple[State, History]:
+    """Maximise the evidence lower bound (ELBO) of images (N, …) in [0, 1] with Adam and one sample of q(z|x) each.
+
+    History, one entry an epoch, in nats per image: ``train_reconstruction`` and ``train_kl`` (means over the epoch,
+    while training), the same for each set of ``evaluate_on`` after the epoch, and ``train_seconds``.
+    −ELBO is their sum. With ``watch``, the weights come with ``watched`` (epochs, …), what it returned for the model
+    after each epoch. Raises Diverged when the loss is not finite.
+    """
+    on = device()
+    vae = _build(build, seed).to(on)
+    steps = -(-len(train) // batch_size)
+    opt = torch.optim.Adam(vae.parameters(), lr, fused=True)
+    schedule = _schedule(opt, lr, epochs, steps, one_cycle)
+    order, noise = torch.Generator().manual_seed(seed + ORDER), torch.Generator().manual_seed(seed + NOISE)
+    inputs = train.flatten(1).to(on)
+    history: History = {"train_reconstruction": [], "train_kl": [], "train_seconds": []}
+    watched = []
+    for epoch in progress.epochs(epochs, "VAE"):
+        totals, start = torch.zeros(2, device=on), time.perf_counter()
+        for index in batches(len(inputs), batch_size, order):
+            terms = elbo_terms(vae, inputs[index], noise)
+            opt.zero_grad(set_to_none=True)
+            (terms.sum() / len(index)).backward()
+            opt.step()
+            schedule.step()
+            totals += terms.detach()
+        reconstruction, kl = (totals / len(inputs)).tolist()
+        _finite(reconstruction + kl, epoch, lr)
+        history["train_seconds"].append(time.perf_counter() - start)
+        history["train_reconstruction"].append(reconstruction)
+        history["train_kl"].append(kl)
+        for name, held_out in evaluate_on.items():
+            reconstruction, kl = negative_elbo(vae, held_out, seed)
+            history.setdefault(f"{name}_reconstruction", []).append(reconstruction)
+            history.setdefault(f"{name}_kl", []).append(kl)
+        if watch:
+            watched.append(_watched(watch, vae))
+    return _state(vae) | ({"watched": torch.stack(watched)} if watch else {}), history
+
+
+def elbo_terms(vae: VAE, x: Tensor, noise: torch.Generator) -> Tensor:
+    """The two terms of −ELBO (2,), reconstruction and KL, in nats, summed over a batch of images (B, …)."""
+    mean, log_variance = vae.encode(x)
+    z = reparameterize(mean, log_variance, torch.randn(mean.shape, generator=noise).to(x.device))
+    return torch.stack([reconstruction_loss(vae.decode(z), x).sum(), kl_to_prior(mean, log_variance).sum()])
+
+
+def negative_elbo(vae: VAE, images: Tensor, seed: int = 0) -> tuple[float, float]:
+    """Reconstruction and KL in nats per image (N, …), with one sample of q(z|x) each, the same for equal seeds."""
+    on, noise = next(vae.parameters()).device, torch.Generator().manual_seed(seed + NOISE)
+    with torch.inference_mode():
+        totals = sum(elbo_terms(vae, x.to(on), noise).double() for x in images.flatten(1).split(1000))
+    return tuple((totals / len(images)).tolist())
+
+
+def train_gan(
+    build_generator: Callable[[], nn.Module],
+    build_discriminator: Callable[[], nn.Module],
+    real: Tensor,
+    *,
+    latent: int,
+    epochs: int,
+    batch_size: int,
+    lr: float,
+    betas: Sequence[float] = (0.5, 0.999),
+    decay_every: float | None = None,
+    average: float | None = None,
+    watch: Callable[[nn.Module], Tensor] | None = None,
+    seed: int = 0,
+) -> tuple[State, History]:
+    """Train generator and discriminator in turn on images (N, …), with Adam and the non-saturating loss.
+
+    ``real`` has the range and shape of the generator's images. Both kinds pass the discriminator as one batch.
+    L(D) = ½ BCE(D(x), 1) + ½ BCE(D(G(z)), 0) and L(G) = BCE(D(G(z')), 1), with fresh noise for each
+    (Goodfellow et al. 2014). ``average`` is the decay of an exponential moving average of the generator's weights,
+    which is then what is returned and shown (Yazıcı et al. 2019). The learning rate is constant, or divided by ten
+    every ``decay_every`` epochs. History, means of an epoch: ``d_loss``,
+    ``g_loss``, ``d_real`` = D(x), ``d_fake`` = D(G(z)), ``seconds``. The weights are named ``generator.…`` and
+    ``discriminator.…``; with ``watch``, ``watched`` (epochs, …) is what it returned for the generator after each epoch.
+    Raises Diverged when a loss is not finite, ValueError for fewer images than one batch.
+    """
+    if len(real) < batch_size:
+        raise ValueError(f"{len(real)} images are less than one batch of {batch_size}")
+    on = device()
+    generator, discriminator = (_build(b, seed).to(on) for b in (build_generator, build_discriminator))
+    shown = copy.deepcopy(generator).requires_grad_(False)
+    settings = {"lr": lr, "betas": tuple(betas), "fused": True}
+    g_opt = torch.optim.Adam(generator.parameters(), **settings)
+    d_opt = torch.optim.Adam(discriminator.parameters(), **settings)
+    steps = len(real) // batch_size  # whole batches only
+    schedules = [_schedule(opt, lr, epochs, steps, False, decay_every) for opt in (g_opt, d_opt)]
+    order, noise = torch.Generator().manual_seed(seed + ORDER), torch.Generator().manual_seed(seed + NOISE)
+    targets = torch.cat([torch.ones(batch_size, 1), torch.zeros(batch_size, 1)]).to(on)
+    real = real.to(on)
+    history: History = {"d_loss": [], "g_loss": [], "d_real": [], "d_fake": [], "seconds": []}
+    watched = []
+    with torch.random.fork_rng():
+        torch.manual_seed(seed + DROPOUT)
+        for epoch in progress.epochs(epochs, f"GAN lr {lr:g}"):
+            sums, start = torch.zeros(4, device=on), time.perf_counter()
+            for index in list(batches(len(real), batch_size, order))[:steps]:
+                with torch.no_grad():
+                    fake = generator(torch.randn(batch_size, latent, generator=noise).to(on))
+                logits = discriminator(torch.cat([real[index], fake]))
+                d_loss = F.binary_cross_entropy_with_logits(logits, targets)
+                d_opt.zero_grad(set_to_none=True)
+                d_loss.backward()
+                d_opt.step()
+
+                fooled = discriminator(generator(torch.randn(batch_size, latent, generator=noise).to(on)))
+                g_loss = F.binary_cross_entropy_with_logits(fooled, targets[:batch_size])
+                # only the generator's gradients: the discriminator's weights stay as they are
+                gradients = torch.autograd.grad(g_loss, list(generator.parameters()))
+                for parameter, gradient in zip(generator.parameters(), gradients, strict=True):
+                    parameter.grad = gradient
+                g_opt.step()
+                for schedule in schedules:
+                    schedule.step()
+                keep = average or 0.0
+                with torch.no_grad():
+                    for mean, parameter in zip(shown.parameters(), generator.parameters(), strict=True):
+                        mean.lerp_(parameter, 1 - keep)
+                    for mean, buffer in zip(shown.buffers(), generator.buffers(), strict=True):
+                        mean.copy_(buffer)
+                certain = logits.detach().sigmoid().view(2, -1).mean(1)
+                sums += torch.stack([d_loss.detach(), g_loss.detach(), *certain])
+            for name, value in zip(("d_loss", "g_loss", "d_real", "d_fake"), (sums / steps).tolist(), strict=True):
+                history[name].append(_finite(value, epoch, lr))
+            history["seconds"].append(time.perf_counter() - start)
+            if watch:
+                watched.append(_watched(watch, shown))
+    state = {f"generator.{k}": v for k, v in _state(shown).items()}
+    state |= {f"discriminator.{k}": v for k, v in _state(discriminator).items()}
+    return state | ({"watched": torch.stack(watched)} if watch else {}), history
+
+
+def outputs(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """``model(inputs)``; with ``functools.partial`` over ``inputs`` something to ``watch``."""
+    return model(inputs)
+
+
+def _watched(watch: Callable[[nn.Module], Tensor], model: nn.Module) -> Tensor:
+    with torch.inference_mode():
+        return watch(model).cpu()
+
+
+def part(state: State, name: str) -> State:
+    """The weights of one network, ``name``, out of those of several: {"name.x": …} → {"x": …}."""
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
+def _schedule(
+    opt: torch.optim.Optimizer, lr: float, epochs: int, steps: int, one_cycle: bool, decay_every: float | None = None
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """One cycle, a tenth every so many epochs, or constant; to be stepped after every batch."""
+    if decay_every:
+        return torch.optim.lr_scheduler.StepLR(opt, max(1, round(decay_every * steps)), 0.1)
+    if one_cycle:
+        return torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=epochs * steps)
+    return torch.optim.lr_scheduler.ConstantLR(opt, 1.0)
 
 
 def _losses(logits: Tensor, y: Tensor) -> Tensor:

@@ -1,10 +1,15 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lib.models import vae as vaes
+from lib.models.autoencoder import Autoencoder
 from lib.models.cnn import CNN, certainty
 from lib.models.feedforward import ACTIVATIONS, FeedForward, FeedForwardStack
+from lib.models.gan import Discriminator, Generator
 
 
 @pytest.mark.parametrize(
@@ -78,3 +83,93 @@ def test_certainty_ignores_scale_and_is_large_for_clear_cases():
 def test_no_module_has_hidden_state():
     assert not [name for model in (FeedForward(), CNN()) for name, _ in model.named_buffers()]
     assert all(isinstance(p, nn.Parameter) for p in FeedForward().parameters())
+
+
+def count(model):
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_parameters_of_the_generative_models():
+    assert count(Autoencoder()) == 2_823_286
+    assert count(vaes.VAE()) == 652_824
+    assert count(Generator()) == 1_467_152
+    assert count(Discriminator()) == 1_460_225
+    assert count(Autoencoder((784, 512, 10), activation="relu")) == 814_874  # adl2024's
+    assert count(vaes.VAE((784, 512, 256, 2))) == 1_068_820  # statsm231a's and nndl2020's
+    assert count(Generator(latent=2)) == 1_461_264  # statsm231a's
+
+
+def test_autoencoder_shapes_and_ranges():
+    torch.manual_seed(0)
+    x = torch.rand(5, 1, 28, 28)
+    model = Autoencoder()
+    assert model.encode(x).shape == (5, 2)
+    assert model(x).shape == (5, 784)
+    far = model.decode(torch.tensor([[1e4, -1e4]]))
+    assert far.min() >= 0
+    assert far.max() <= 1
+    assert [type(layer).__name__ for layer in model.encoder] == ["Linear", "Tanh"] * 3 + ["Linear"], "a linear code"
+    linear = Autoencoder((20, 8, 2), output="linear")
+    assert [type(layer).__name__ for layer in linear.decoder] == ["Linear", "Tanh", "Linear", "Identity"]
+
+
+@pytest.mark.parametrize("wrong", [{"activation": "tanhh"}, {"output": "softmax"}])
+def test_autoencoder_names_what_it_does_not_know(wrong):
+    with pytest.raises(ValueError, match=r"tanh, relu; output one of sigmoid, linear"):
+        Autoencoder(**wrong)
+
+
+def test_kl_to_prior_is_that_of_torch():
+    torch.manual_seed(0)
+    mean, log_variance = torch.randn(2, 7, 20)
+    posterior = torch.distributions.Normal(mean, (0.5 * log_variance).exp())
+    expected = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0.0, 1.0))
+    torch.testing.assert_close(vaes.kl_to_prior(mean, log_variance), expected)
+    assert vaes.kl_to_prior(torch.zeros(1, 2), torch.zeros(1, 2)).sum() == 0
+
+
+def test_reconstruction_loss_is_a_sum_over_pixels():
+    logits, x = torch.zeros(3, 784), torch.rand(3, 1, 28, 28)
+    torch.testing.assert_close(vaes.reconstruction_loss(logits, x), torch.full((3,), 784 * torch.tensor(2.0).log()))
+    p, x = torch.tensor([[0.9, 0.2]]), torch.tensor([[1.0, 0.5]])
+    by_hand = -(torch.tensor(0.9).log() + 0.5 * torch.tensor(0.2).log() + 0.5 * torch.tensor(0.8).log())
+    torch.testing.assert_close(vaes.reconstruction_loss(p.logit(), x), by_hand.view(1))
+
+
+def test_reparameterize_has_the_asked_moments_and_a_gradient():
+    mean, log_variance = torch.tensor([[1.0, -2.0]], requires_grad=True), torch.tensor([[0.0, 1.2]], requires_grad=True)
+    noise = torch.randn(100_000, 2, generator=torch.Generator().manual_seed(0))
+    z = vaes.reparameterize(mean, log_variance, noise)
+    torch.testing.assert_close(z.mean(0), mean[0], atol=0.02, rtol=0)
+    torch.testing.assert_close(z.var(0), log_variance[0].exp(), atol=0.05, rtol=0)
+    z.mean().backward()
+    torch.testing.assert_close(mean.grad, torch.full((1, 2), 0.5))
+    assert log_variance.grad.abs().max() < 0.01
+
+
+def test_log_likelihood_is_the_integral_over_the_prior():
+    """One latent dimension, so that p(x) = ∫ p(x|z) p(z) dz can be summed up on a grid; q is far from the prior."""
+    torch.manual_seed(0)
+    model = vaes.VAE((6, 8, 1))
+    with torch.no_grad():
+        model.mean.bias.fill_(0.5)
+        model.log_variance.bias.fill_(0.4)
+        model.decoder[0].weight.mul_(3)
+        x, z = torch.rand(4, 6), torch.linspace(-8, 8, 4001)
+        given_z = torch.stack([-vaes.reconstruction_loss(model.decode(z[:, None]), one.expand(4001, 6)) for one in x])
+        log_prior = -z.square() / 2 - 0.5 * math.log(2 * math.pi)
+        truth = (given_z + log_prior).logsumexp(1) + (z[1] - z[0]).log()
+    estimate = vaes.log_likelihood(model, x, 5000, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(estimate, truth, atol=0.03, rtol=0)
+
+
+def test_gan_shapes_and_ranges():
+    torch.manual_seed(0)
+    generator, discriminator = Generator(), Discriminator()
+    images = generator(100 * torch.randn(4, 25))
+    assert images.shape == (4, 784)
+    assert images.min() >= -1
+    assert images.max() <= 1
+    assert generator.latent == 25
+    assert discriminator(images).shape == (4, 1)
+    assert discriminator.eval()(images.view(4, 1, 28, 28)).shape == (4, 1)

@@ -2,10 +2,14 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from lib import data, training
+from lib.models.autoencoder import Autoencoder
 from lib.models.cnn import CNN
 from lib.models.feedforward import FeedForward
+from lib.models.gan import Discriminator, Generator
+from lib.models.vae import VAE
 
 FF = {
     "build": partial(FeedForward, 32),
@@ -111,3 +115,178 @@ def test_divergence_is_an_error(small):
 def test_unknown_optimiser(small):
     with pytest.raises(ValueError, match="unknown optimiser 'sdg'; choose one of sgd"):
         training.train_classifier(train=small[0], evaluate_on={}, epochs=1, lr=0.1, **FF | {"optimiser": "sdg"})
+
+
+# --- generative models -------------------------------------------------------------------------------------------
+
+GAN = {
+    "build_generator": partial(Generator, 8),
+    "build_discriminator": Discriminator,
+    "latent": 8,
+    "batch_size": 50,
+    "lr": 3e-4,
+}
+
+
+def runs_of(kind, images, **settings):
+    """One of the three trainings on floats (N, 784)."""
+    if kind == "autoencoder":
+        small = partial(Autoencoder, (784, 64, 8))
+        return training.train_autoencoder(small, images, {"test": images[:50]}, batch_size=50, lr=1e-3, **settings)
+    if kind == "vae":
+        small = partial(VAE, (784, 64, 8))
+        return training.train_vae(small, images, {"test": images[:50]}, batch_size=50, lr=1e-3, **settings)
+    return training.train_gan(real=2 * images - 1, **GAN, **settings)
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "vae", "gan"])
+def test_generative_training_repeats_whatever_was_drawn_before(small, kind):
+    images = data.unit(small[0].images[:300]).flatten(1)
+    runs = []
+    for noise in (1, 2):
+        torch.manual_seed(noise)
+        expected = torch.rand(3)
+        torch.manual_seed(noise)
+        runs.append(runs_of(kind, images, epochs=2))
+        assert torch.rand(3).equal(expected), "the global generator is left alone"
+    assert same(runs[0][0], runs[1][0])
+    clocks = ("seconds", "train_seconds")
+    assert [v for k, v in runs[0][1].items() if k not in clocks] == [
+        v for k, v in runs[1][1].items() if k not in clocks
+    ]
+    assert not same(runs[0][0], runs_of(kind, images, epochs=2, seed=1)[0])
+
+
+def test_autoencoder_reaches_its_band(small):
+    images, held_out = (data.unit(split.images) for split in small)
+    _, history = training.train_autoencoder(
+        partial(Autoencoder, (784, 128, 20), activation="relu"),
+        images,
+        {"test": held_out},
+        epochs=15,
+        batch_size=64,
+        lr=4e-3,
+    )
+    assert history["test_loss"][0] > 0.04 > 0.027 > history["test_loss"][-1] > 0.01
+    assert history["train_loss"][-1] == pytest.approx(history["test_loss"][-1], rel=0.3)
+
+
+def test_autoencoder_loss_is_per_element_over_all_images(small):
+    images = data.unit(small[1].images[:333])
+    state, history = training.train_autoencoder(
+        Autoencoder, images, {"test": images}, epochs=1, batch_size=128, lr=1e-3
+    )
+    model = Autoencoder()
+    model.load_state_dict(state)
+    with torch.no_grad():
+        expected = (model(images) - images.flatten(1)).square().mean().item()
+    assert history["test_loss"][0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_rate_that_has_decayed_freezes_the_network(small):
+    images = data.unit(small[0].images[:300])
+    _, history = training.train_autoencoder(
+        partial(Autoencoder, (784, 32, 2)), images, {"test": images}, epochs=9, batch_size=50, lr=1e-3, decay_every=1
+    )
+    moves = [abs(b - a) for a, b in zip(history["test_loss"], history["test_loss"][1:], strict=False)]
+    assert moves[-1] < moves[0] / 1000
+
+
+def test_vae_reaches_its_band(small):
+    images, held_out = (data.unit(split.images) for split in small)
+    state, history = training.train_vae(VAE, images, {"test": held_out}, epochs=15, batch_size=64, lr=4e-3)
+    bound = [r + k for r, k in zip(history["test_reconstruction"], history["test_kl"], strict=True)]
+    assert bound[0] > 190 > 145 > bound[-1] > 110
+    assert 10 < history["test_kl"][-1] < 30
+    vae = VAE()
+    vae.load_state_dict(state)
+    assert training.negative_elbo(vae, held_out) == pytest.approx(
+        (history["test_reconstruction"][-1], history["test_kl"][-1])
+    )
+
+
+def test_gan_updates_and_history(small):
+    images = data.symmetric(small[0].images[:230]).flatten(1)
+    noise = torch.randn(4, 8)
+    watch = partial(training.outputs, inputs=noise)
+    state, history = training.train_gan(real=images, epochs=2, watch=watch, **GAN)
+    assert state["watched"].shape == (2, 4, 784)
+    assert not state["watched"][0].equal(state["watched"][1])
+    assert {len(values) for values in history.values()} == {2}
+    assert all(0 < p < 1 for p in history["d_real"] + history["d_fake"])
+    generator = Generator(8)
+    generator.load_state_dict(training.part(state, "generator"))
+    Discriminator().load_state_dict(training.part(state, "discriminator"))
+    with torch.no_grad():
+        torch.testing.assert_close(generator(noise), state["watched"][-1])
+
+
+def test_gan_average_lags_behind_the_weights(small):
+    images = data.symmetric(small[0].images[:100]).flatten(1)
+    first = training._build(GAN["build_generator"], 0).state_dict()["0.weight"]
+    (plain, _), (averaged, _) = (
+        training.train_gan(real=images, epochs=1, average=average, **GAN) for average in (None, 0.9)
+    )
+    moved, lagging = (state["generator.0.weight"] - first for state in (plain, averaged))
+    assert 0 < lagging.norm() < moved.norm()
+    assert same(training.part(plain, "discriminator"), training.part(averaged, "discriminator"))
+
+
+def test_gan_learns_which_images_are_real(small):
+    images = data.symmetric(small[0].images[:1000]).flatten(1)
+    _, history = training.train_gan(real=images, epochs=2, **GAN)
+    assert history["d_real"][-1] > history["d_fake"][-1] + 0.1
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "vae"])
+def test_generative_training_stops_when_it_diverges(small, kind):
+    images = data.unit(small[0].images[:100]).flatten(1) * float("inf")
+    with pytest.raises(training.Diverged, match="epoch 0"):
+        runs_of(kind, images, epochs=1)
+
+
+def test_generator_learns_to_be_called_real(small):
+    """One step: the new discriminator finds the new generator's images more real than those of the old one."""
+    images = data.symmetric(small[0].images[:50]).flatten(1)
+    settings = GAN | {"build_discriminator": partial(Discriminator, 0.0), "lr": 1e-4}
+    state, _ = training.train_gan(real=images, epochs=1, **settings)
+    before, after, judge = Generator(8), Generator(8), Discriminator(0.0)
+    before.load_state_dict(training._build(GAN["build_generator"], 0).state_dict())
+    after.load_state_dict(training.part(state, "generator"))
+    judge.load_state_dict(training.part(state, "discriminator"))
+    with torch.no_grad():
+        noise = torch.randn(500, 8, generator=torch.Generator().manual_seed(1))
+        assert judge(after(noise)).mean() > judge(before(noise)).mean()
+
+
+def test_gan_keeps_the_statistics_of_batch_norm(small):
+    images = data.symmetric(small[0].images[:100]).flatten(1)
+    build = partial(with_batch_norm, 8)
+    state, _ = training.train_gan(real=images, epochs=1, average=0.9, **GAN | {"build_generator": build})
+    assert state["generator.1.num_batches_tracked"] == 4  # two forward passes for each of two batches
+    assert state["generator.1.running_var"].ne(1).any()
+
+
+def with_batch_norm(latent):
+    return nn.Sequential(nn.Linear(latent, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 784), nn.Tanh())
+
+
+def test_gan_needs_a_whole_batch():
+    with pytest.raises(ValueError, match="10 images are less than one batch of 50"):
+        training.train_gan(real=torch.zeros(10, 784), epochs=1, **GAN)
+
+
+def test_vae_is_watched_after_every_epoch(small):
+    images = data.unit(small[0].images[:200]).flatten(1)
+    state, _ = training.train_vae(
+        VAE, images, {}, epochs=3, batch_size=50, lr=1e-3, watch=partial(decode_point, point=torch.ones(1, 20))
+    )
+    watched = state.pop("watched")
+    assert watched.shape == (3, 1, 784)
+    vae = VAE()
+    vae.load_state_dict(state)
+    torch.testing.assert_close(decode_point(vae, torch.ones(1, 20)).detach(), watched[-1])
+
+
+def decode_point(vae, point):
+    return vae.decode(point)
