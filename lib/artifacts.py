@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 import textwrap
+import time
 import types
 from collections.abc import Callable
 from functools import partial
@@ -28,10 +29,15 @@ from safetensors.torch import load, save
 from lib import compute
 from lib.paths import cache_dir
 
+STARTED = time.time()  # of this process, nearly: code files that are younger were not what it loaded
 # modules that cannot change a result (the values of compute are in the key)
 NEUTRAL = ("lib.progress", "lib.paths", "lib.compute")
 # constants of a module whose content goes into the key of what reads them
 CONSTANTS = (dict, list, tuple, int, float, str, partial, torch.Tensor)
+
+
+class Edited(RuntimeError):
+    """A code file has changed since it was loaded, so that its text no longer tells what runs."""
 
 
 class Trained(NamedTuple):
@@ -45,9 +51,14 @@ def trained(name: str, train: Callable[..., tuple[dict, dict]], /, **settings: o
     """``train(**settings)``, from the cache if this code ran on these settings before.
 
     ``name`` only labels the folder. Another process that trains the same model is waited for. A damaged
-    artifact is trained again. Raises TypeError for a setting whose content cannot be hashed.
+    artifact is trained again. If its code was edited after it was loaded, the training runs as loaded, and is not
+    kept. Raises TypeError for a setting whose content cannot be hashed.
     """
-    key = training_key(train, settings)
+    try:
+        key = training_key(train, settings)
+    except Edited as edited:
+        print(f"{name}: {edited}; training with the code as it was loaded, without keeping it", file=sys.stderr)
+        return Trained(*train(**settings))
     folder = cache_dir() / f"{name}-{key[:16]}"
     if found := _load(folder):
         return found
@@ -132,7 +143,8 @@ def _ours(thing: object) -> bool:
 def sources(function: type | types.FunctionType) -> dict[str, object]:
     """{qualified name: its source without comments and docstrings} of ``function`` and of all of ours it reaches.
 
-    Raises TypeError for what cannot be followed: closures, lambdas, classes of a notebook, local imports of lib.
+    Raises TypeError for what cannot be followed (closures, lambdas, classes of a notebook, local imports of lib) and
+    Edited if a file is younger than this process.
     """
     found: dict[str, object] = {}
     waiting = [function]
@@ -143,6 +155,11 @@ def sources(function: type | types.FunctionType) -> dict[str, object]:
             continue
         if getattr(thing, "__closure__", None):
             raise TypeError(f"{name} reads variables of an enclosing function; pass them with functools.partial")
+        file = Path(inspect.getfile(thing))
+        if file.exists() and file.stat().st_mtime > STARTED:
+            raise Edited(
+                f"{file.name} was edited after this process loaded it (restart the kernel to use the new code)"
+            )
         try:
             tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
         except (SyntaxError, OSError) as error:

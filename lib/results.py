@@ -72,22 +72,30 @@ class Book:
         value: object,
         *,
         compare: str | list[str] | None = None,
-        tolerance: float | None = None,
+        tolerance: float | dict[str, float] | None = None,
         report_wrong: str | None = None,
         note: str | None = None,
         seconds: bool = False,
+        durations: dict[str, float] | None = None,
     ) -> None:
         """Store the reproduced ``value`` of an item: numbers, text, or lists and dicts of them.
 
         ``compare`` names the keys of a dict that the scoreboard judges (default: all that the report has too),
-        ``tolerance`` is the absolute difference that still counts as equal, ``report_wrong`` the reason why
-        the reported value is not what it claims to be, ``seconds`` marks a measured duration.
+        ``tolerance`` is the absolute difference that still counts as equal (one, or one for each key),
+        ``report_wrong`` the reason why the reported value is not what it claims to be. ``seconds`` marks a measured
+        duration; ``durations`` are seconds that belong to a ``value`` that is a dict and is not a duration itself.
         Raises KeyError for an item that does not exist or belongs to another notebook.
         """
         entry = {"value": plain(value), "compare": compare, "tolerance": tolerance}
         entry |= {"report_wrong": report_wrong, "note": note}
         entry = {name: setting for name, setting in entry.items() if setting is not None}
-        self._put("timings" if seconds else "results", "items", self._known(item), entry)
+        item = self._known(item)
+        if durations and (seconds or not isinstance(value, dict)):
+            raise ValueError("durations belong to a value that is a dict and is not itself measured in seconds")
+        self._files["timings"]["items"].pop(item, None)  # of a cell that is run again
+        if durations:  # first, because it leaves a pointer in results that the entry then replaces
+            self._put("timings", "items", item, {"durations": plain(durations)})
+        self._put("timings" if seconds else "results", "items", item, entry)
 
     def answer(self, item: str, text: str, **judged: object) -> None:
         """Store and show the answer to a question of an assignment. Write its numbers from this run's values.
@@ -203,7 +211,11 @@ def load_results(folder: Path) -> dict | None:
             raise ValueError(f"{path} is not valid JSON ({error}); delete it and run `make figures`") from error
         if merged is None:
             merged = content
-        else:
-            merged["items"] |= content["items"]
-            merged["figures"] |= content["figures"]
+            continue
+        for item, entry in content["items"].items():
+            if "durations" in entry:
+                merged["items"][item]["value"] |= entry["durations"]
+            else:
+                merged["items"][item] = entry
+        merged["figures"] |= content["figures"]
     return merged

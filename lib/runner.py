@@ -23,7 +23,9 @@ from lib.profiles import PROFILES
 SCOREBOARD = "21_scoreboard"
 # a notebook that starts from another's trained model runs after it, so that the model is trained only once
 NEEDS = {
-    "05_gan": ["01_feedforward"],
+    "02_autoencoder": ["01_feedforward"],
+    "04_vae_latent20": ["01_feedforward", "02_autoencoder"],
+    "05_gan": ["01_feedforward", "04_vae_latent20"],
     "06_information_theory": ["05_gan"],
     "14_gan_latent_space": ["12_gan_convolutional", "13_cnn"],
     "15_create_what_you_want": ["12_gan_convolutional", "13_cnn"],

@@ -59,7 +59,13 @@ def judge(item: dict, entry: dict | None, drawn: bool = False) -> tuple[str, str
     note = entry.get("note", "")
     if not pairs or item["better"] == "none":
         return "shown", difference, note
-    scores = [_score(item["better"], theirs, ours, entry.get("tolerance")) for _, theirs, ours in pairs]
+    tolerance = entry.get("tolerance")
+    if isinstance(tolerance, dict) and (unknown := set(tolerance) - {name for name, *_ in pairs}):
+        raise KeyError(f"tolerance for {sorted(unknown)}, but only {sorted({name for name, *_ in pairs})} are compared")
+    scores = [
+        _score(item["better"], theirs, ours, tolerance.get(name) if isinstance(tolerance, dict) else tolerance)
+        for name, theirs, ours in pairs
+    ]
     verdict = "worse" if min(scores) < 0 else "better" if max(scores) > 0 else "equal"
     return verdict, difference, note
 

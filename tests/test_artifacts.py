@@ -1,5 +1,6 @@
 import json
 import linecache
+import os
 import subprocess
 import sys
 import textwrap
@@ -193,3 +194,21 @@ def test_killed_training_leaves_nothing_and_does_not_block_the_next(tmp_path):
     victim.wait()
     assert not [f for f in paths.cache_dir().iterdir() if f.is_dir()]
     assert subprocess.run([sys.executable, "-c", slow, str(log)], timeout=60).returncode == 0
+
+
+def test_code_edited_after_it_was_loaded_is_run_but_not_kept(tmp_path, monkeypatch, capsys):
+    """Else its new text would stand for what the old code computed."""
+    file = tmp_path / "probe.py"
+    file.write_text(BASE)
+    probe = types.ModuleType("lib._on_disk")
+    probe.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, "lib._on_disk", probe)
+    exec(compile(BASE, file, "exec"), probe.__dict__)
+    os.utime(file, (artifacts.STARTED - 9, artifacts.STARTED - 9))
+    artifacts.trained("probe", probe.train, n=3)
+    kept = set(paths.cache_dir().iterdir())
+    file.write_text(BASE.replace("RATE = 2.0", "RATE = 5.0"))
+    os.utime(file, (artifacts.STARTED + 9, artifacts.STARTED + 9))
+    assert artifacts.trained("probe", probe.train, n=3).state["w"].tolist() == [3.0, 3.0]
+    assert set(paths.cache_dir().iterdir()) == kept
+    assert "probe.py was edited after this process loaded it (restart the kernel" in capsys.readouterr().err

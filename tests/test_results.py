@@ -35,6 +35,26 @@ def test_record_and_answer_are_written_at_once(book):
     assert stored(book)["environment"]["threads"] == torch.get_num_threads()
 
 
+def test_durations_of_a_value_are_kept_apart_and_joined_when_read(book):
+    book.record("linma2472.table-cnn", {"input": [1]}, durations={"time_s": 0.25}, tolerance={"input": 0.5})
+    assert stored(book)["items"]["linma2472.table-cnn"] == {"value": {"input": [1]}, "tolerance": {"input": 0.5}}
+    assert stored(book, "timings")["items"]["linma2472.table-cnn"] == {"durations": {"time_s": 0.25}}
+    joined = results.load_results(book.folder)["items"]["linma2472.table-cnn"]
+    assert joined["value"] == {"input": [1], "time_s": 0.25}
+
+
+def test_durations_need_a_value_to_belong_to(book):
+    for wrong in ({"value": 3}, {"value": {"a": 1}, "seconds": True}):
+        with pytest.raises(ValueError, match="durations belong to a value that is a dict"):
+            book.record("linma2472.table-cnn", wrong.pop("value"), durations={"time_s": 1.0}, **wrong)
+
+
+def test_recording_again_forgets_old_durations(book):
+    book.record("linma2472.table-cnn", {"input": [1]}, durations={"time_s": 0.25})
+    book.record("linma2472.table-cnn", {"input": [2]})
+    assert results.load_results(book.folder)["items"]["linma2472.table-cnn"]["value"] == {"input": [2]}
+
+
 def test_unknown_item_is_refused_with_a_hint(book):
     with pytest.raises(KeyError, match=r"no item 'linma2472.num-cnn-parms'; did you mean linma2472.num-cnn-params"):
         book.record("linma2472.num-cnn-parms", 1)

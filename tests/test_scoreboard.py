@@ -24,6 +24,8 @@ def verdict(item, entry):
         ({"reported": 100.0}, {"value": 103.0}, "worse"),  # for match, both directions miss
         ({"reported": 100.0}, {"value": 97.0}, "worse"),
         ({"reported": 100.0}, {"value": 97.0, "tolerance": 3}, "equal"),
+        ({"reported": {"a": 1.0, "b": 9.0}}, {"value": {"a": 1.4, "b": 8.0}, "tolerance": {"a": 0.5, "b": 1}}, "equal"),
+        ({"reported": {"a": 1.0, "b": 9.0}}, {"value": {"a": 1.4, "b": 7.0}, "tolerance": {"a": 0.5, "b": 1}}, "worse"),
         ({"reported": "Adam"}, {"value": "Adam"}, "equal"),
         ({"reported": "Adam"}, {"value": "SGD"}, "worse"),
         ({"reported": 5, "better": "none"}, {"value": 9}, "shown"),
@@ -42,6 +44,11 @@ def verdict(item, entry):
 )  # fmt: skip
 def test_verdicts(item, entry, expected):
     assert verdict(item, entry) == expected
+
+
+def test_mistyped_tolerance_is_an_error():
+    with pytest.raises(KeyError, match=r"tolerance for \['A'\], but only \['a'\] are compared"):
+        verdict({"reported": {"a": 1.0}}, {"value": {"a": 1.4}, "tolerance": {"A": 0.5}})
 
 
 def test_a_table_is_compared_by_its_named_column():
