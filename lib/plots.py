@@ -170,6 +170,33 @@ def image_row(images: Tensor, titles: Sequence[str], *, ax: plt.Axes) -> None:
     ax.grid(False)
 
 
+def mosaic(images: Tensor, columns: int, gap: int = 0) -> Tensor:
+    """uint8 images (N, H, W) side by side in rows of ``columns``, ``gap`` black pixels around each; the last row is
+    filled up with black. Returns one image."""
+    rows = -(-len(images) // columns)
+    filled = torch.cat([images, images.new_zeros(rows * columns - len(images), *images.shape[1:])])
+    padded = torch.nn.functional.pad(filled, (gap,) * 4)
+    _, height, width = padded.shape
+    return padded.view(rows, columns, height, width).permute(0, 2, 1, 3).reshape(rows * height, columns * width)
+
+
+def boxes(panels: Mapping[str, Mapping[str, Tensor]], *, title: str) -> Figure:
+    """One panel of box plots for each quantity {xlabel: {name: values (N,)}}, the same names in all.
+
+    Box: middle half, line: median, whiskers: the last value within one and a half box lengths.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4), sharey=True)
+    for ax, (xlabel, values) in zip(axes, panels.items(), strict=True):
+        heights = [v.numpy() for v in values.values()]
+        ax.boxplot(heights, tick_labels=list(values), orientation="horizontal", showfliers=False, widths=0.6)
+        ax.set(xlabel=xlabel)
+    axes[0].invert_yaxis()  # of all, they share it
+    axes[0].tick_params(axis="y", labelsize=8)
+    fig.suptitle(title, fontsize="medium", fontweight="bold")
+    fig.tight_layout()
+    return fig
+
+
 def plane(
     decode: Callable[[Tensor], Tensor],
     xs: Tensor,

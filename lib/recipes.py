@@ -55,7 +55,7 @@ EPOCHS = {
     "cnn": {"smoke": 5, "standard": 5, "report": 20},
     "autoencoder": {"smoke": 3, "standard": 14, "report": 40},
     "vae": {"smoke": 4, "standard": 90, "report": 120},
-    "gan": {"smoke": 2, "standard": 10, "report": 100},
+    "gan": {"smoke": 2, "standard": 12, "report": 100},
 }
 
 

@@ -86,7 +86,7 @@ class Book:
         duration; ``durations`` are seconds that belong to a ``value`` that is a dict and is not a duration itself.
         Raises KeyError for an item that does not exist or belongs to another notebook.
         """
-        entry = {"value": plain(value), "compare": compare, "tolerance": tolerance}
+        entry = {"value": plain(value), "compare": compare, "tolerance": plain(tolerance)}
         entry |= {"report_wrong": report_wrong, "note": note}
         entry = {name: setting for name, setting in entry.items() if setting is not None}
         item = self._known(item)

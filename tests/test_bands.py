@@ -1,5 +1,7 @@
 """The committed results (profile standard, seed 0) are within the bands that the project promises."""
 
+import math
+
 import pytest
 
 from lib.paths import FIGURES
@@ -48,3 +50,66 @@ def test_cnn():
     one_epoch = float(items["linma2472.num-cnn-accuracy-test"]["note"].split()[-1])
     assert one_epoch > 0.9783
     assert items["linma2472.num-cnn-params"]["value"] == 28938
+
+
+def test_autoencoder():
+    items = results("02_autoencoder")
+    loss = items["cpsc453.num-ae-loss"]["value"]
+    assert 0.030 < loss["min_test_mse"] <= 0.0345
+    assert loss["lowest_on_test"] <= loss["min_test_mse"]
+    assert 0.03 < loss["report_schedule_min_test_mse"] < 0.042
+    assert items["cpsc453.fig-02"]["value"]["test_end_as_reported"] == pytest.approx(0.00028, abs=0.00005)
+    overlapping = items["cpsc453.q-3.1.1"]["value"]["overlapping"]
+    assert any({4, 9} <= set(group) for group in overlapping)
+
+
+def test_single_cells_do_not_pose_as_the_reports():
+    items = results("03_autoencoder_single_cell")
+    for item in ("cpsc453.fig-09", "cpsc453.num-clusters", "cpsc453.q-3.2.1"):
+        assert "another data set" in items[item]["note"]
+        assert not set(items[item]["value"]) & {"test_mse_end", "clusters"}
+    agreement = items["cpsc453.q-3.2.1"]["value"]
+    assert 0.2 < agreement["ari"] < 0.9
+
+
+def test_vae():
+    value = results("04_vae_latent20")["cpsc453.num-vae-loss"]["value"]
+    assert 95 < value["importance_weighted"] < value["min_test_loss"] - 1
+    assert value["min_test_loss"] <= 100.764
+    assert value["lowest_on_test"] <= value["min_test_loss"]
+    assert 15 <= value["active_dimensions"] <= 20
+
+
+def test_gan():
+    items = results("05_gan")
+    quality = items["cpsc453.q-4.2.1"]["value"]
+    gan, vae, real = quality["gan"], quality["vae"], quality["real"]
+    assert quality["n"] == 10_000
+    assert gan["smallest_share"] >= 0.03
+    assert 3.15 <= gan["class_entropy"] <= 3.3219281
+    assert real["frechet"] < gan["frechet"]
+    assert real["frechet"] < vae["frechet"]
+    assert real["precision"] > 0.6
+    assert sum(items["cpsc453.num-gan-counts"]["value"].values()) == 1000
+
+
+TRUTH = 0.5 + 1.5 * math.log(math.pi / 2)  # KL of the uniform from the normal distribution of section 5.1
+
+
+def test_divergences_of_the_report_come_out_again():
+    items, reported = results("06_information_theory"), items_of("06_information_theory")
+    for sigma in (1, 2, 3):
+        for key in ("kl-ab", "kl-ba", "emd", "mmd"):
+            entry = items[f"cpsc453.sigma-{sigma}.{key}"]
+            theirs = reported[f"cpsc453.sigma-{sigma}.{key}"]["reported"]["value"]
+            assert entry["value"]["value"] == pytest.approx(theirs, abs=4 * entry["value"]["sd"]), (sigma, key)
+        assert items[f"cpsc453.sigma-{sigma}.kl-ba"]["value"]["corrected"] == pytest.approx(TRUTH, abs=0.3)
+    for trial in range(1, 6):
+        assert items[f"cpsc453.trial-{trial}.kl-ab"]["value"]["value"] == pytest.approx(0, abs=1e-5)
+        assert items[f"cpsc453.trial-{trial}.mmd"]["value"]["value"] == pytest.approx(0.002, abs=1e-5)
+        assert 0 < items[f"cpsc453.trial-{trial}.mmd"]["value"]["time_s"] < 34
+
+
+def test_generated_digits_are_further_away_than_real_ones():
+    for z in results("06_information_theory")["cpsc453.q-5.3.1"]["value"].values():
+        assert z > 3
