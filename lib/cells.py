@@ -49,7 +49,7 @@ def load(folder: Path = FOLDER) -> anndata.AnnData:
     import scanpy
 
     bundled = scanpy.datasets.pbmc68k_reduced()
-    cells = _cells(bundled.raw.X, bundled.obs_names, bundled.raw.var_names, bundled.obs["bulk_labels"])
+    cells = _annotated(bundled.raw.X, bundled.obs_names, bundled.raw.var_names, bundled.obs["bulk_labels"])
     cells.uns["name"] = SUBSTITUTE
     return cells
 
@@ -67,7 +67,7 @@ def read(path: Path, label: str | None = None) -> anndata.AnnData:
     if path.suffix == ".h5ad":
         found = _opened(path, anndata.read_h5ad)
         column = _label_column(path, found.obs.columns, label)
-        return _cells(found.X, found.obs_names, found.var_names, found.obs[column], path)
+        return _annotated(found.X, found.obs_names, found.var_names, found.obs[column], path)
     if path.suffix == ".loom":
         return _opened(path, lambda p: _read_loom(p, label))
     raise CellsError(
@@ -118,7 +118,7 @@ def read_umi(counts: Path, clusters: Path) -> anndata.AnnData:
             f"no cell of {counts.name} has a cluster in {clusters.name}: do the two files belong together?"
         )
     matrix = sparse.vstack(blocks).T.tocsr()
-    return _cells(matrix, labelled, genes, [label_of[cell] for cell in labelled], counts)
+    return _annotated(matrix, labelled, genes, [label_of[cell] for cell in labelled], counts)
 
 
 def _read_loom(path: Path, label: str | None) -> anndata.AnnData:
@@ -137,7 +137,7 @@ def _read_loom(path: Path, label: str | None) -> anndata.AnnData:
         labels = _text(columns[column])
         names = _text(columns[cell]) if cell else [f"cell {i}" for i in range(len(labels))]
         matrix = sparse.csr_matrix(file["matrix"][:].T)
-        return _cells(matrix, names, _text(rows[gene]), labels, path)
+        return _annotated(matrix, names, _text(rows[gene]), labels, path)
 
 
 def _text(values: h5py.Dataset) -> list[str]:
@@ -163,7 +163,7 @@ def _label_column(path: Path, columns: list[str], label: str | None) -> str:
     return column
 
 
-def _cells(matrix, names, genes, labels, path: Path | None = None) -> anndata.AnnData:
+def _annotated(matrix, names, genes, labels, path: Path | None = None) -> anndata.AnnData:
     labels = pd.Series(np.asarray(labels, dtype=object), dtype=object)
     absent = labels.isna() | labels.astype(str).str.strip().isin(["", "nan"])
     if absent.any():

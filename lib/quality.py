@@ -70,7 +70,7 @@ def class_entropy(shares: Tensor) -> float:
     return torch.special.entr(shares.double()).sum().item() / math.log(2)
 
 
-def judge(network: FeedForward, images: Tensor, real_features: Tensor) -> dict[str, float | list[float]]:
+def assess(network: FeedForward, images: Tensor, real_features: Tensor) -> dict[str, float | list[float]]:
     """Everything at once for generated ``images``: class shares, entropy, confidence, and the distances to reality.
 
     ``real_features`` are the features of as many real images that no model was trained on.

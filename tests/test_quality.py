@@ -100,12 +100,12 @@ def test_features_are_the_hidden_layer():
     assert torch.allclose(hidden @ network.W2 + network.b2, network(x), atol=1e-6)
 
 
-def test_judge_of_real_images_is_the_floor():
+def test_assessment_of_real_images_is_the_floor():
     torch.manual_seed(0)
     network = FeedForward(hidden=16)
     real, other, noise = torch.rand(3, 200, 784)
-    scores = quality.judge(network, other, quality.features(network, real))
-    worse = quality.judge(network, noise * 0.3, quality.features(network, real))
+    scores = quality.assess(network, other, quality.features(network, real))
+    worse = quality.assess(network, noise * 0.3, quality.features(network, real))
     assert scores["n"] == 200
     assert sum(scores["class_shares"]) == pytest.approx(1)
     assert scores["smallest_share"] == min(scores["class_shares"])
