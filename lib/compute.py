@@ -22,6 +22,17 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def fast_precision() -> str:
+    """ "bfloat16" where the GPU or CPU multiplies it natively, and twice as fast as "float32"; else "float32".
+
+    For trainings whose noise is far larger than the rounding. Pass it as a setting: it changes the result.
+    """
+    if device().type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    able = torch.cpu.get_capabilities()
+    return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+
+
 def environment() -> dict[str, str | int]:
     """What to record beside a result."""
     return {

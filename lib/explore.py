@@ -1,4 +1,4 @@
-"""Move through a latent plane: sliders in JupyterLab, a still grid in a batch run."""
+"""Widgets in JupyterLab, a still figure in a batch run: move through a latent plane, choose digits, type a message."""
 
 import os
 from collections.abc import Callable
@@ -11,6 +11,44 @@ from lib import plots
 from lib.data import to_uint8
 
 
+def interactive() -> bool:
+    """Is somebody there, in JupyterLab, or is this a batch run?"""
+    return "WORKBOOK_OUT" not in os.environ
+
+
+def two_digits(show: Callable[[int, int], Figure], first: int, second: int) -> Figure:
+    """``show(first, second)``; in JupyterLab also two menus, to choose other digits."""
+    if interactive():
+        import ipywidgets
+        from IPython.display import display
+
+        menus = {
+            name: ipywidgets.Dropdown(options=range(10), value=digit, description=name)
+            for name, digit in (("from", first), ("to", second))
+        }
+        shown = ipywidgets.interactive_output(lambda **chosen: display(show(chosen["from"], chosen["to"])), menus)
+        display(ipywidgets.VBox([ipywidgets.HBox(list(menus.values())), shown]))
+    return show(first, second)
+
+
+def typed(show: Callable[[str], Figure], message: str) -> Figure:
+    """``show(message)``; in JupyterLab also a field to type another message into, whose errors are shown as text."""
+    if interactive():
+        import ipywidgets
+        from IPython.display import display
+
+        field = ipywidgets.Text(message, description="message", continuous_update=False)
+
+        def answer(text: str) -> None:
+            try:
+                display(show(text))
+            except ValueError as error:
+                print(error)
+
+        display(ipywidgets.VBox([field, ipywidgets.interactive_output(answer, {"text": field})]))
+    return show(message)
+
+
 def latent_plane(
     decode: Callable[[Tensor], Tensor], codes: Tensor, labels: Tensor, images: Tensor, *, title: str
 ) -> Figure:
@@ -21,7 +59,7 @@ def latent_plane(
     digits whose codes are nearest follow it.
     """
     low, high = codes.quantile(0.01, 0), codes.quantile(0.99, 0)
-    if "WORKBOOK_OUT" not in os.environ:
+    if interactive():
         _sliders(decode, codes, labels, images, low, high)
     axes = [torch.linspace(a, b, 15) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
     return plots.plane(decode, *axes, title=title)

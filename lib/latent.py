@@ -1,7 +1,8 @@
 """Latent spaces: how well they keep neighbours, how they look in two dimensions, and the way between two points."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,9 +10,84 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lib.metrics import confusion_matrix
+from lib.models.cnn import certainty
 
 Points = NDArray[np.float64]
 VIEWS = ("PCA", "PHATE", "t-SNE", "UMAP")
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Latent vectors z (N, D), what a classifier reads in their images (N,), and how certain it is (N,) in 0..1."""
+
+    z: Tensor
+    labels: Tensor
+    certainty: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor | slice) -> "Labelled":
+        return Labelled(self.z[index], self.labels[index], self.certainty[index])
+
+    def above(self, threshold: float) -> "Labelled":
+        """Those that are read with a certainty above the threshold."""
+        return self[self.certainty > threshold]
+
+    def halves(self) -> tuple["Labelled", "Labelled"]:
+        """Every other vector, and the rest: what is fitted on one half can be tested on the other."""
+        return self[::2], self[1::2]
+
+
+def label(
+    generator: Callable[[Tensor], Tensor], classifier: Callable[[Tensor], Tensor], z: Tensor, batch_size: int = 250
+) -> Labelled:
+    """What ``classifier`` reads in the images that ``generator`` makes of z (N, D).
+
+    The generator's images must be what the classifier takes, and its output logits (N, classes).
+    """
+    with torch.inference_mode():
+        logits = torch.cat([classifier(generator(some)) for some in z.split(batch_size)])
+        return Labelled(z, logits.argmax(1), certainty(logits))
+
+
+def class_means(z: Tensor, labels: Tensor, classes: int = 10) -> Tensor:
+    """Mean latent vector (classes, D) of each class; raises ValueError for a class without vectors."""
+    counts = labels.bincount(minlength=classes)
+    if (counts == 0).any():
+        raise ValueError(f"no vector of class {int(counts.argmin())}: draw more of them or lower the threshold")
+    return torch.zeros(classes, z.shape[1]).index_add_(0, labels, z) / counts.view(-1, 1)
+
+
+def nearest_mean(z: Tensor, means: Tensor) -> Tensor:
+    """Class (N,) of the nearest of ``means`` (classes, D): minimum distance to mean, MDM."""
+    return torch.cdist(z, means).argmin(1)
+
+
+def orthonormal(vectors: Tensor) -> Tensor:
+    """Rows (K, D) made orthogonal to all rows before them, and of length 1 (Gram and Schmidt)."""
+    q, r = torch.linalg.qr(vectors.T)
+    return (q * r.diagonal().sign()).T.contiguous()
+
+
+def spell(found: Labelled, message: str) -> Tensor:
+    """Latent vectors (len(message), D) whose images read as the digits of ``message``.
+
+    Each is the one read most certainly, and a repeated digit gets the next one. Raises ValueError for anything but
+    digits, and for a digit that ``found`` has too few of.
+    """
+    wrong = sorted(set(message) - set("0123456789"))
+    if wrong or not message:
+        problem = f"{message!r} contains {', '.join(map(repr, wrong))}" if wrong else "the message is empty"
+        raise ValueError(f"{problem}: a message consists of the digits 0 to 9, for example 2718")
+    chosen = torch.zeros(len(message), dtype=torch.long)
+    for digit in set(message):
+        places = [i for i, each in enumerate(message) if each == digit]
+        candidates = (found.labels == int(digit)).nonzero().flatten()
+        if len(candidates) < len(places):
+            raise ValueError(f"only {len(candidates)} vectors read as {digit}, {len(places)} are needed: draw more")
+        chosen[places] = candidates[found.certainty[candidates].topk(len(places)).indices]
+    return found.z[chosen]
 
 
 def interpolate(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from lib import progress
 from lib.compute import device
@@ -291,10 +292,14 @@ def negative_elbo(vae: VAE, images: Tensor, seed: int = 0) -> tuple[float, float
     return tuple((totals / len(images)).tolist())
 
 
+GAN_TRACES = ("d_loss", "g_loss", "d_real", "d_fake", "real_accuracy", "fake_accuracy")
+
+
 def train_gan(
     build_generator: Callable[[], nn.Module],
     build_discriminator: Callable[[], nn.Module],
     real: Tensor,
+    evaluate_on: dict[str, Tensor] | None = None,
     *,
     latent: int,
     epochs: int,
@@ -303,73 +308,145 @@ def train_gan(
     betas: Sequence[float] = (0.5, 0.999),
     decay_every: float | None = None,
     average: float | None = None,
+    real_target: float = 1.0,
+    guide: Callable[[Tensor], Tensor] | None = None,
+    precision: str = "float32",
+    trace_every: int | None = None,
     watch: Callable[[nn.Module], Tensor] | None = None,
     seed: int = 0,
 ) -> tuple[State, History]:
-    """Train generator and discriminator in turn on images (N, …), with Adam and the non-saturating loss.
+    """Train generator and discriminator against each other on images (N, …), with Adam and the non-saturating loss.
 
-    ``real`` has the range and shape of the generator's images. Both kinds pass the discriminator as one batch.
-    L(D) = ½ BCE(D(x), 1) + ½ BCE(D(G(z)), 0) and L(G) = BCE(D(G(z')), 1), with fresh noise for each
-    (Goodfellow et al. 2014). ``average`` is the decay of an exponential moving average of the generator's weights,
-    which is then what is returned and shown (Yazıcı et al. 2019). The learning rate is constant, or divided by ten
-    every ``decay_every`` epochs. History, means of an epoch: ``d_loss``,
-    ``g_loss``, ``d_real`` = D(x), ``d_fake`` = D(G(z)), ``seconds``. The weights are named ``generator.…`` and
-    ``discriminator.…``; with ``watch``, ``watched`` (epochs, …) is what it returned for the generator after each epoch.
-    Raises Diverged when a loss is not finite, ValueError for fewer images than one batch.
+    ``real`` has the range and shape of the generator's images. Each step computes both gradients from one pass
+    (``adversarial_gradients``) and then updates both networks. ``average`` is the decay of an exponential moving
+    average of the generator's weights (shorter in the first steps), which is then what is returned, shown and
+    evaluated (Yazıcı et al. 2019). The learning rate is constant, or divided by ten every ``decay_every`` epochs.
+    ``real_target`` below 1 smooths the labels of real images (Salimans et al. 2016). ``precision`` "bfloat16" computes
+    layers with eight bits of mantissa; the weights and losses stay float32.
+
+    History, means of an epoch: ``d_loss``, ``g_loss``, ``d_real`` = D(x), ``d_fake`` = D(G(z)), ``real_accuracy``,
+    ``fake_accuracy`` (the shares that the discriminator gets right), and ``seconds``; with ``trace_every`` also
+    ``trace_…``, the same over that many steps. ``<name>_accuracy`` is, after each epoch and without dropout, the share
+    of a set of ``evaluate_on`` that is called real, and ``generated_accuracy`` the share of 2,000 generated images
+    that is called generated. The weights are named ``generator.…`` and ``discriminator.…``; with ``watch``,
+    ``watched`` (epochs, …) is what it returned for the generator after each epoch. Raises Diverged when a loss is not
+    finite, ValueError for fewer images than one batch or an unknown precision.
     """
     if len(real) < batch_size:
         raise ValueError(f"{len(real)} images are less than one batch of {batch_size}")
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f'precision must be "float32" or "bfloat16", got {precision!r}')
     on = device()
-    generator, discriminator = (_build(b, seed).to(on) for b in (build_generator, build_discriminator))
-    shown = copy.deepcopy(generator).requires_grad_(False)
+    generator, discriminator = (
+        _build(b, seed).to(on, memory_format=torch.channels_last) for b in (build_generator, build_discriminator)
+    )
+    shown = copy.deepcopy(generator).requires_grad_(False).eval()
     settings = {"lr": lr, "betas": tuple(betas), "fused": True}
     g_opt = torch.optim.Adam(generator.parameters(), **settings)
     d_opt = torch.optim.Adam(discriminator.parameters(), **settings)
     steps = len(real) // batch_size  # whole batches only
     schedules = [_schedule(opt, lr, epochs, steps, False, decay_every) for opt in (g_opt, d_opt)]
     order, noise = torch.Generator().manual_seed(seed + ORDER), torch.Generator().manual_seed(seed + NOISE)
-    targets = torch.cat([torch.ones(batch_size, 1), torch.zeros(batch_size, 1)]).to(on)
     real = real.to(on)
-    history: History = {"d_loss": [], "g_loss": [], "d_real": [], "d_fake": [], "seconds": []}
+    history: History = {name: [] for name in (*GAN_TRACES, "seconds")}
+    trace: History = {name: [] for name in history}
     watched = []
     with torch.random.fork_rng():
         torch.manual_seed(seed + DROPOUT)
         for epoch in progress.epochs(epochs, f"GAN lr {lr:g}"):
-            sums, start = torch.zeros(4, device=on), time.perf_counter()
-            for index in list(batches(len(real), batch_size, order))[:steps]:
-                with torch.no_grad():
-                    fake = generator(torch.randn(batch_size, latent, generator=noise).to(on))
-                logits = discriminator(torch.cat([real[index], fake]))
-                d_loss = F.binary_cross_entropy_with_logits(logits, targets)
-                d_opt.zero_grad(set_to_none=True)
-                d_loss.backward()
+            log, stamps = torch.zeros(steps, len(GAN_TRACES), device=on), [time.perf_counter()]
+            for step, index in enumerate(list(batches(len(real), batch_size, order))[:steps]):
+                z = torch.randn(batch_size, latent, generator=noise).to(on)
+                with torch.autocast(on.type, torch.bfloat16, enabled=precision == "bfloat16"):
+                    logits = adversarial_gradients(generator, discriminator, real[index], z, real_target, guide)
+                log[step] = _verdicts(logits, real_target)
                 d_opt.step()
-
-                fooled = discriminator(generator(torch.randn(batch_size, latent, generator=noise).to(on)))
-                g_loss = F.binary_cross_entropy_with_logits(fooled, targets[:batch_size])
-                # only the generator's gradients: the discriminator's weights stay as they are
-                gradients = torch.autograd.grad(g_loss, list(generator.parameters()))
-                for parameter, gradient in zip(generator.parameters(), gradients, strict=True):
-                    parameter.grad = gradient
                 g_opt.step()
                 for schedule in schedules:
                     schedule.step()
-                keep = average or 0.0
+                done = epoch * steps + step
                 with torch.no_grad():
-                    for mean, parameter in zip(shown.parameters(), generator.parameters(), strict=True):
-                        mean.lerp_(parameter, 1 - keep)
-                    for mean, buffer in zip(shown.buffers(), generator.buffers(), strict=True):
-                        mean.copy_(buffer)
-                certain = logits.detach().sigmoid().view(2, -1).mean(1)
-                sums += torch.stack([d_loss.detach(), g_loss.detach(), *certain])
-            for name, value in zip(("d_loss", "g_loss", "d_real", "d_fake"), (sums / steps).tolist(), strict=True):
+                    keep = min(average or 0.0, (1 + done) / (10 + done))
+                    torch._foreach_lerp_(list(shown.parameters()), list(generator.parameters()), 1 - keep)
+                if trace_every:
+                    stamps.append(time.perf_counter())
+            for name, value in zip(GAN_TRACES, log.mean(0).tolist(), strict=True):
                 history[name].append(_finite(value, epoch, lr))
-            history["seconds"].append(time.perf_counter() - start)
+            history["seconds"].append(time.perf_counter() - stamps[0])
+            for begin in range(0, steps, trace_every) if trace_every else ():
+                end = min(begin + trace_every, steps)
+                for name, value in zip(GAN_TRACES, log[begin:end].mean(0).tolist(), strict=True):
+                    trace[name].append(value)
+                trace["seconds"].append(stamps[end] - stamps[begin])
+            if watch or evaluate_on or epoch + 1 == epochs:
+                update_bn([torch.randn(200, latent, generator=noise).to(on) for _ in range(10)], shown)
             if watch:
                 watched.append(_watched(watch, shown))
+            if evaluate_on:
+                z = torch.randn(2000, latent, generator=noise)
+                with torch.inference_mode():
+                    generated = torch.cat([shown(some.to(on)) for some in z.split(250)])
+                accuracies = {name: real_share(discriminator, images) for name, images in evaluate_on.items()}
+                for name, value in {**accuracies, "generated": 1 - real_share(discriminator, generated)}.items():
+                    history.setdefault(f"{name}_accuracy", []).append(value)
+    if trace_every:
+        history |= {f"trace_{name}": values for name, values in trace.items()}
     state = {f"generator.{k}": v for k, v in _state(shown).items()}
     state |= {f"discriminator.{k}": v for k, v in _state(discriminator).items()}
     return state | ({"watched": torch.stack(watched)} if watch else {}), history
+
+
+def adversarial_gradients(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    real: Tensor,
+    z: Tensor,
+    real_target: float = 1.0,
+    guide: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Put the gradients of both losses into ``.grad`` of both networks' weights, from one pass through each.
+
+    L(D) = ½ BCE(D(x), ``real_target``) + ½ BCE(D(G(z)), 0); L(G) = BCE(D(G(z)), 1), plus the mean of
+    ``guide(G(z))`` (B,) if there is a guide. Real images (B, …) and noise (B, latent) → logits (2, B), real first.
+
+    The textbook passes each generated image through the discriminator twice, once for each loss. But both gradients
+    take the same way, from the logit l of an image back through the discriminator, and differ only in where they
+    start: dL(D)/dl = σ(l) / 2B and dL(G)/dl = (σ(l) − 1) / B. Their ratio, −2 exp(−l), turns the one into the other,
+    image by image, as long as the discriminator treats each image on its own (no batch norm in it).
+    """
+    generator.zero_grad()
+    discriminator.zero_grad()
+    fake = generator(z)
+    seen = fake.detach().float().requires_grad_()
+    logits = discriminator(torch.cat([real, seen])).float().view(2, -1)
+    targets = torch.tensor([[real_target], [0.0]], device=logits.device).expand_as(logits)
+    F.binary_cross_entropy_with_logits(logits, targets).backward()
+    logits = logits.detach()
+    ratio = -2 * torch.exp(-logits[1].clamp_min(-30))
+    gradient = seen.grad * ratio.view(-1, *[1] * (seen.dim() - 1))
+    if guide:
+        gradient += torch.autograd.grad(guide(seen).mean(), seen)[0]
+    fake.backward(gradient.to(fake.dtype))
+    return logits
+
+
+def _verdicts(logits: Tensor, real_target: float) -> Tensor:
+    """What GAN_TRACES names, of logits (2, B): real images, generated images."""
+    real, fake = logits
+    d_real = F.binary_cross_entropy_with_logits(real, torch.full_like(real, real_target))
+    certain = logits.sigmoid().mean(1)
+    right = torch.stack([(real > 0).float().mean(), (fake < 0).float().mean()])
+    return torch.cat([torch.stack([(d_real + F.softplus(fake).mean()) / 2, F.softplus(-fake).mean()]), certain, right])
+
+
+def real_share(discriminator: nn.Module, images: Tensor) -> float:
+    """Share of the images (N, …) that a discriminator calls real, where it lies; dropout is off."""
+    on, training = next(discriminator.parameters()).device, discriminator.training
+    discriminator.eval()
+    with torch.inference_mode():
+        real = sum((discriminator(x.to(on)) > 0).sum().item() for x in images.split(250))
+    discriminator.train(training)
+    return real / len(images)
 
 
 def outputs(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

@@ -65,3 +65,57 @@ def test_views_repeat_and_keep_clusters_apart(name):
 def test_unknown_view():
     with pytest.raises(ValueError, match="unknown view 'tSNE'; choose from PCA"):
         latent.views(np.zeros((5, 3)), names=["tSNE"])
+
+
+def reads_sign(z):
+    """A classifier of ten classes that reads the place of the largest of ten numbers."""
+    return z[:, :10] * 5
+
+
+def test_label_takes_any_generator_and_classifier():
+    z = torch.randn(600, 12, generator=torch.Generator().manual_seed(0))
+    found = latent.label(lambda some: some * 2, reads_sign, z, batch_size=7)
+    assert found.labels.equal(z[:, :10].argmax(1))
+    assert 0.1 < found.certainty.min() <= found.certainty.max() < 1
+    kept = found.above(0.5)
+    assert len(kept) == len(kept.z) == (found.certainty > 0.5).sum()
+    first, second = kept.halves()
+    assert len(first) - len(second) in (0, 1)
+    assert first.z[1].equal(kept.z[2])
+
+
+def test_class_means_and_nearest_mean():
+    z = torch.tensor([[0.0, 2.0], [0.0, 4.0], [5.0, 0.0]])
+    means = latent.class_means(z, torch.tensor([1, 1, 0]), classes=2)
+    assert means.tolist() == [[5.0, 0.0], [0.0, 3.0]]
+    assert latent.nearest_mean(torch.tensor([[4.0, 1.0], [1.0, 2.0]]), means).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="no vector of class 2"):
+        latent.class_means(z, torch.tensor([1, 1, 0]), classes=3)
+
+
+def test_orthonormal_is_gram_schmidt():
+    vectors = torch.tensor([[3.0, 0.0, 0.0], [1.0, 2.0, 0.0], [4.0, 5.0, -6.0]])
+    torch.testing.assert_close(latent.orthonormal(vectors), torch.diag(torch.tensor([1.0, 1.0, -1.0])))
+
+
+def test_spell_takes_the_most_certain_and_none_twice():
+    found = latent.Labelled(
+        torch.arange(5.0).view(5, 1), torch.tensor([1, 2, 1, 1, 2]), torch.tensor([0.3, 0.5, 0.9, 0.6, 0.4])
+    )
+    assert latent.spell(found, "1211").flatten().tolist() == [2.0, 1.0, 3.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        ("", "the message is empty"),
+        ("12a", r"'12a' contains 'a'"),
+        ("1 2", r"contains ' '"),
+        ("٣", "contains '٣'"),
+        ("7", "only 0 vectors read as 7, 1 are needed"),
+    ],
+)
+def test_spell_explains_what_is_wrong(message, complaint):
+    found = latent.Labelled(torch.zeros(2, 1), torch.tensor([1, 2]), torch.ones(2))
+    with pytest.raises(ValueError, match=complaint):
+        latent.spell(found, message)

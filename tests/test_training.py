@@ -8,7 +8,7 @@ from lib import data, training
 from lib.models.autoencoder import Autoencoder
 from lib.models.cnn import CNN
 from lib.models.feedforward import FeedForward
-from lib.models.gan import Discriminator, Generator
+from lib.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Generator
 from lib.models.vae import VAE
 
 FF = {
@@ -263,8 +263,74 @@ def test_gan_keeps_the_statistics_of_batch_norm(small):
     images = data.symmetric(small[0].images[:100]).flatten(1)
     build = partial(with_batch_norm, 8)
     state, _ = training.train_gan(real=images, epochs=1, average=0.9, **GAN | {"build_generator": build})
-    assert state["generator.1.num_batches_tracked"] == 4  # two forward passes for each of two batches
+    assert state["generator.1.num_batches_tracked"] == 10  # measured anew for the averaged weights
     assert state["generator.1.running_var"].ne(1).any()
+
+
+def test_one_pass_gives_the_textbooks_gradients():
+    torch.manual_seed(0)
+    generator, discriminator = ConvGenerator(8), ConvDiscriminator(dropout=0.0)
+    real, z = torch.rand(6, 1, 28, 28) * 2 - 1, torch.randn(6, 8)
+    discriminator[-1].bias.data += 3  # sure of itself
+    logits = training.adversarial_gradients(generator, discriminator, real, z, real_target=0.9, guide=brightness)
+    generated = generator(z)
+    torch.testing.assert_close(logits, torch.stack([discriminator(x).flatten() for x in (real, generated)]))
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    d_loss = bce(discriminator(real), torch.full((6, 1), 0.9)) / 2
+    d_loss += bce(discriminator(generated.detach()), torch.zeros(6, 1)) / 2
+    g_loss = bce(discriminator(generated), torch.ones(6, 1)) + brightness(generated).mean()
+    for network, loss in ((discriminator, d_loss), (generator, g_loss)):
+        weights = list(network.parameters())
+        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights, retain_graph=True), strict=True):
+            torch.testing.assert_close(weight.grad, gradient, rtol=1e-3, atol=1e-6)
+
+
+def test_generators_gradient_survives_a_very_sure_discriminator():
+    torch.manual_seed(0)
+    generator, discriminator = Generator(8), Discriminator(0.0)
+    discriminator[-1].bias.data -= 25  # σ(−25) is 1e-11
+    z = torch.randn(6, 8)
+    training.adversarial_gradients(generator, discriminator, torch.zeros(6, 784), z)
+    loss = torch.nn.functional.softplus(-discriminator(generator(z))).mean()
+    weights = list(generator.parameters())
+    for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+        torch.testing.assert_close(weight.grad, gradient, rtol=1e-3, atol=1e-7)
+
+
+def brightness(images):
+    return images.flatten(1).mean(1)
+
+
+def test_gan_traces_and_evaluates(small):
+    real = data.symmetric(small[0].images[:130])
+    settings = GAN | {"build_generator": ConvGenerator, "build_discriminator": ConvDiscriminator, "latent": 100}
+    _, history = training.train_gan(
+        real=real, evaluate_on={"test": data.symmetric(small[1].images[:20])}, epochs=2, trace_every=1, **settings
+    )
+    assert len(history["trace_d_loss"]) == len(history["trace_seconds"]) == 4  # two whole batches an epoch
+    for name in training.GAN_TRACES:
+        assert sum(history[f"trace_{name}"][:2]) / 2 == pytest.approx(history[name][0], rel=1e-4)
+    for name in ("test_accuracy", "generated_accuracy"):
+        assert len(history[name]) == 2
+        assert all(0 <= share <= 1 for share in history[name])
+
+
+def test_smoothed_labels_keep_the_discriminator_less_sure(small):
+    real = data.symmetric(small[0].images[:500]).flatten(1)
+    sure, smooth = (
+        training.train_gan(real=real, epochs=2, real_target=target, **GAN)[1]["d_real"][-1] for target in (1.0, 0.7)
+    )
+    assert smooth < sure
+
+
+def test_bfloat16_trains_nearly_alike(small):
+    real = data.symmetric(small[0].images[:200])
+    settings = GAN | {"build_generator": ConvGenerator, "build_discriminator": ConvDiscriminator, "latent": 100}
+    full, half = (training.train_gan(real=real, epochs=1, precision=p, **settings) for p in ("float32", "bfloat16"))
+    assert half[1]["d_loss"] == pytest.approx(full[1]["d_loss"], rel=0.05)
+    assert {weight.dtype for name, weight in half[0].items() if "tracked" not in name} == {torch.float32}
+    with pytest.raises(ValueError, match="precision must be"):
+        training.train_gan(real=real, epochs=1, precision="half", **settings)
 
 
 def with_batch_norm(latent):

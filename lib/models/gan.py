@@ -1,6 +1,8 @@
-"""The generator and discriminator made of linear layers: CPSC 453, section 4.2 (taught in notebook 05)."""
+"""Generators and discriminators: of linear layers (CPSC 453, section 4.2, taught in notebook 05) and of convolutions
+(LINMA2472, section 1, taught in notebook 12)."""
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 
 class Generator(nn.Sequential):
@@ -36,3 +38,50 @@ class Discriminator(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.flatten(1))
+
+
+class ConvGenerator(nn.Sequential):
+    """One linear layer and four transposed convolutions: 377,121 parameters at 100 latent dimensions.
+
+    Noise (B, latent) → images (B, 1, 28, 28) in [-1, 1]. Batch norm and ReLU follow all but the first and last layer.
+    """
+
+    def __init__(self, latent: int = 100):
+        up = {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1}
+        same = {"kernel_size": 3, "padding": 1}
+        super().__init__(
+            *(nn.Linear(latent, 64 * 7 * 7), nn.Unflatten(1, (64, 7, 7))),
+            *(nn.ConvTranspose2d(64, 64, **up), nn.BatchNorm2d(64), nn.ReLU(inplace=True)),  # → 64×14×14
+            *(nn.ConvTranspose2d(64, 32, **same), nn.BatchNorm2d(32), nn.ReLU(inplace=True)),  # → 32×14×14
+            *(nn.ConvTranspose2d(32, 16, **same), nn.BatchNorm2d(16), nn.ReLU(inplace=True)),  # → 16×14×14
+            *(nn.ConvTranspose2d(16, 1, **up), nn.Tanh()),  # → 1×28×28
+        )
+
+    @property
+    def latent(self) -> int:
+        """Length of the noise."""
+        return self[0].in_features
+
+
+class ConvDiscriminator(nn.Sequential):
+    """Four convolutions, each with LeakyReLU(0.2) and dropout of whole channels, and one linear layer: 246,529 weights.
+
+    Images (B, 1, 28, 28) in [-1, 1] → logit of "real" (B, 1). ``spectral`` divides the weights of each layer by their
+    largest singular value, so that the logit cannot change steeply (Miyato et al. 2018).
+    """
+
+    def __init__(self, dropout: float = 0.25, spectral: bool = False):
+        def wrap(layer: nn.Module) -> nn.Module:
+            return spectral_norm(layer) if spectral else layer
+
+        def block(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+            convolution = wrap(nn.Conv2d(inputs, outputs, 3, stride, padding=1))
+            return [convolution, nn.LeakyReLU(0.2, inplace=True), nn.Dropout2d(dropout)]
+
+        super().__init__(
+            *block(1, 32, stride=2),  # → 32×14×14
+            *block(32, 64, stride=1),  # → 64×14×14
+            *block(64, 128, stride=1),  # → 128×14×14
+            *block(128, 128, stride=2),  # → 128×7×7
+            *(nn.Flatten(), wrap(nn.Linear(128 * 7 * 7, 1))),
+        )
