@@ -30,7 +30,7 @@ from lib import compute
 from lib.paths import cache_dir
 
 STARTED = time.time()  # of this process, nearly: code files that are younger were not what it loaded
-# modules that cannot change a result (the values of compute are in the key)
+# modules that cannot change a result (the values of compute are in the key; fast_precision must be passed as a setting)
 NEUTRAL = ("lib.progress", "lib.paths", "lib.compute")
 # constants of a module whose content goes into the key of what reads them
 CONSTANTS = (dict, list, tuple, int, float, str, partial, torch.Tensor)

@@ -1,7 +1,7 @@
 """Widgets in JupyterLab, a still figure in a batch run: move through a latent plane, choose digits, type a message."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from matplotlib.figure import Figure
@@ -16,37 +16,54 @@ def interactive() -> bool:
     return "WORKBOOK_OUT" not in os.environ
 
 
-def two_digits(show: Callable[[int, int], Figure], first: int, second: int) -> Figure:
-    """``show(first, second)``; in JupyterLab also two menus, to choose other digits."""
-    if interactive():
-        import ipywidgets
-        from IPython.display import display
+def two_digits(
+    show: Callable[[int, int], Figure], first: int, second: int, names: Sequence[str] = ("from", "to")
+) -> Figure:
+    """``show(first, second)``; in JupyterLab under two menus of these names, to choose other digits."""
+    if not interactive():
+        return show(first, second)
+    import ipywidgets
 
-        menus = {
-            name: ipywidgets.Dropdown(options=range(10), value=digit, description=name)
-            for name, digit in (("from", first), ("to", second))
-        }
-        shown = ipywidgets.interactive_output(lambda **chosen: display(show(chosen["from"], chosen["to"])), menus)
-        display(ipywidgets.VBox([ipywidgets.HBox(list(menus.values())), shown]))
-    return show(first, second)
+    menus = {
+        name: ipywidgets.Dropdown(value=digit, options=range(10), description=name)
+        for name, digit in zip(names, (first, second), strict=True)
+    }
+    return _live(show, menus)
 
 
 def typed(show: Callable[[str], Figure], message: str) -> Figure:
-    """``show(message)``; in JupyterLab also a field to type another message into, whose errors are shown as text."""
-    if interactive():
-        import ipywidgets
-        from IPython.display import display
+    """``show(message)``; in JupyterLab under a field to type another message into, whose errors are shown as text."""
+    if not interactive():
+        return show(message)
+    import ipywidgets
 
-        field = ipywidgets.Text(message, description="message", continuous_update=False)
+    return _live(show, {"message": ipywidgets.Text(message, description="message", continuous_update=False)})
 
-        def answer(text: str) -> None:
-            try:
-                display(show(text))
-            except ValueError as error:
-                print(error)
 
-        display(ipywidgets.VBox([field, ipywidgets.interactive_output(answer, {"text": field})]))
-    return show(message)
+def _live(show: Callable[..., Figure], controls: dict) -> Figure:
+    """Call ``show`` with the values of the controls now, and whenever one changes; returns the first figure."""
+    import ipywidgets
+    import matplotlib.pyplot as plt
+    from IPython.display import display
+
+    first: list[Figure] = []
+
+    def redraw(**values: object) -> None:
+        try:
+            fig = show(*values.values())
+        except ValueError as error:
+            print(error)
+            return
+        if first:
+            display(fig)
+        else:  # shown by whoever gets it
+            first.append(fig)
+        plt.close(fig)
+
+    shown = ipywidgets.interactive_output(redraw, controls)
+    display(ipywidgets.VBox([ipywidgets.HBox(list(controls.values())), shown]))
+    # the widget has swallowed what went wrong in the first call: let it be seen
+    return first[0] if first else show(*(control.value for control in controls.values()))
 
 
 def latent_plane(

@@ -56,7 +56,7 @@ def class_means(z: Tensor, labels: Tensor, classes: int = 10) -> Tensor:
     counts = labels.bincount(minlength=classes)
     if (counts == 0).any():
         raise ValueError(f"no vector of class {int(counts.argmin())}: draw more of them or lower the threshold")
-    return torch.zeros(classes, z.shape[1]).index_add_(0, labels, z) / counts.view(-1, 1)
+    return z.new_zeros(classes, z.shape[1]).index_add_(0, labels, z) / counts.view(-1, 1)
 
 
 def nearest_mean(z: Tensor, means: Tensor) -> Tensor:
@@ -65,8 +65,13 @@ def nearest_mean(z: Tensor, means: Tensor) -> Tensor:
 
 
 def orthonormal(vectors: Tensor) -> Tensor:
-    """Rows (K, D) made orthogonal to all rows before them, and of length 1 (Gram and Schmidt)."""
+    """Rows (K, D) made orthogonal to all rows before them, and of length 1 (Gram and Schmidt).
+
+    Raises ValueError if a row lies in the space of those before it.
+    """
     q, r = torch.linalg.qr(vectors.T)
+    if (r.diagonal().abs() < 1e-4 * vectors.norm(dim=1)).any():
+        raise ValueError("the vectors do not point in different directions, so they span no plane: choose others")
     return (q * r.diagonal().sign()).T.contiguous()
 
 

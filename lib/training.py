@@ -35,6 +35,7 @@ ORDER = 1_000_003  # offset of the seed of the batch order
 AUGMENT = 2_000_003  # offset of the seed of the augmentation
 NOISE = 3_000_017  # offset of the seed of what is sampled while training
 DROPOUT = 5_000_011  # offset of the seed of dropout
+PROBE = 7_000_003  # offset of the seed of what only measures, so that measuring changes no training
 
 
 class Diverged(FloatingPointError):
@@ -292,6 +293,7 @@ def negative_elbo(vae: VAE, images: Tensor, seed: int = 0) -> tuple[float, float
     return tuple((totals / len(images)).tolist())
 
 
+# history of a GAN: losses, mean verdicts D(x) and D(G(z)), and the shares that the discriminator gets right
 GAN_TRACES = ("d_loss", "g_loss", "d_real", "d_fake", "real_accuracy", "fake_accuracy")
 
 
@@ -324,22 +326,28 @@ def train_gan(
     ``real_target`` below 1 smooths the labels of real images (Salimans et al. 2016). ``precision`` "bfloat16" computes
     layers with eight bits of mantissa; the weights and losses stay float32.
 
-    History, means of an epoch: ``d_loss``, ``g_loss``, ``d_real`` = D(x), ``d_fake`` = D(G(z)), ``real_accuracy``,
-    ``fake_accuracy`` (the shares that the discriminator gets right), and ``seconds``; with ``trace_every`` also
-    ``trace_…``, the same over that many steps. ``<name>_accuracy`` is, after each epoch and without dropout, the share
-    of a set of ``evaluate_on`` that is called real, and ``generated_accuracy`` the share of 2,000 generated images
-    that is called generated. The weights are named ``generator.…`` and ``discriminator.…``; with ``watch``,
-    ``watched`` (epochs, …) is what it returned for the generator after each epoch. Raises Diverged when a loss is not
-    finite, ValueError for fewer images than one batch or an unknown precision.
+    History, means of an epoch: ``d_loss``, ``g_loss`` (without the guide), ``d_real`` = D(x), ``d_fake`` = D(G(z)),
+    ``real_accuracy``, ``fake_accuracy`` (the shares that the discriminator gets right), and ``seconds``; with
+    ``trace_every`` also ``trace_…``, the same over that many steps (fewer in the last bin of an epoch).
+    ``<name>_accuracy`` is, after each epoch and without dropout, the share of a set of ``evaluate_on`` that is called
+    real, and ``generated_accuracy`` the share of 2,000 generated images that is called generated. The weights are
+    named ``generator.…`` and ``discriminator.…``; with ``watch``, ``watched`` (epochs, …) is what it returned for the
+    generator after each epoch. Raises Diverged when a loss is not finite, and ValueError for fewer images than one
+    batch, an unknown precision, a discriminator with batch norm, or a set that is empty or has a reserved name.
     """
     if len(real) < batch_size:
         raise ValueError(f"{len(real)} images are less than one batch of {batch_size}")
+    evaluate_on = evaluate_on or {}
+    if unfit := [name for name, x in evaluate_on.items() if name in ("real", "fake", "generated") or not len(x)]:
+        raise ValueError(f"evaluate_on[{unfit[0]!r}] is empty, or has a name that the history uses itself")
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f'precision must be "float32" or "bfloat16", got {precision!r}')
     on = device()
     generator, discriminator = (
         _build(b, seed).to(on, memory_format=torch.channels_last) for b in (build_generator, build_discriminator)
     )
+    if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in discriminator.modules()):
+        raise ValueError("batch norm in the discriminator mixes images, so that one pass cannot give both gradients")
     shown = copy.deepcopy(generator).requires_grad_(False).eval()
     settings = {"lr": lr, "betas": tuple(betas), "fused": True}
     g_opt = torch.optim.Adam(generator.parameters(), **settings)
@@ -357,8 +365,7 @@ def train_gan(
             log, stamps = torch.zeros(steps, len(GAN_TRACES), device=on), [time.perf_counter()]
             for step, index in enumerate(list(batches(len(real), batch_size, order))[:steps]):
                 z = torch.randn(batch_size, latent, generator=noise).to(on)
-                with torch.autocast(on.type, torch.bfloat16, enabled=precision == "bfloat16"):
-                    logits = adversarial_gradients(generator, discriminator, real[index], z, real_target, guide)
+                logits = adversarial_gradients(generator, discriminator, real[index], z, real_target, guide, precision)
                 log[step] = _verdicts(logits, real_target)
                 d_opt.step()
                 g_opt.step()
@@ -378,13 +385,14 @@ def train_gan(
                 for name, value in zip(GAN_TRACES, log[begin:end].mean(0).tolist(), strict=True):
                     trace[name].append(value)
                 trace["seconds"].append(stamps[end] - stamps[begin])
+            probe = torch.Generator().manual_seed(seed + PROBE)
             if watch or evaluate_on or epoch + 1 == epochs:
-                update_bn([torch.randn(200, latent, generator=noise).to(on) for _ in range(10)], shown)
+                settle(shown, latent, probe)
             if watch:
                 watched.append(_watched(watch, shown))
             if evaluate_on:
-                z = torch.randn(2000, latent, generator=noise)
                 with torch.inference_mode():
+                    z = torch.randn(2000, latent, generator=probe)
                     generated = torch.cat([shown(some.to(on)) for some in z.split(250)])
                 accuracies = {name: real_share(discriminator, images) for name, images in evaluate_on.items()}
                 for name, value in {**accuracies, "generated": 1 - real_share(discriminator, generated)}.items():
@@ -403,31 +411,47 @@ def adversarial_gradients(
     z: Tensor,
     real_target: float = 1.0,
     guide: Callable[[Tensor], Tensor] | None = None,
+    precision: str = "float32",
 ) -> Tensor:
     """Put the gradients of both losses into ``.grad`` of both networks' weights, from one pass through each.
 
     L(D) = ½ BCE(D(x), ``real_target``) + ½ BCE(D(G(z)), 0); L(G) = BCE(D(G(z)), 1), plus the mean of
     ``guide(G(z))`` (B,) if there is a guide. Real images (B, …) and noise (B, latent) → logits (2, B), real first.
 
-    The textbook passes each generated image through the discriminator twice, once for each loss. But both gradients
-    take the same way, from the logit l of an image back through the discriminator, and differ only in where they
-    start: dL(D)/dl = σ(l) / 2B and dL(G)/dl = (σ(l) − 1) / B. Their ratio, −2 exp(−l), turns the one into the other,
-    image by image, as long as the discriminator treats each image on its own (no batch norm in it).
+    Both are gradients at the present weights, of the same noise and the same dropout: simultaneous updates. The
+    textbook updates in turn and passes generated images through the discriminator twice. But both gradients take the
+    same way, from the logit l of an image back through the discriminator, and differ only in where they start:
+    dL(D)/dl = σ(l) / 2B and dL(G)/dl = (σ(l) − 1) / B. Their ratio, −2 exp(−l), turns the one into the other, image by
+    image, as long as the discriminator treats each image on its own (no batch norm in it). Below l = −60 the ratio is
+    kept constant, to stay finite.
     """
+    half = partial(torch.autocast, real.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     generator.zero_grad()
     discriminator.zero_grad()
-    fake = generator(z)
+    with half():
+        fake = generator(z)
     seen = fake.detach().float().requires_grad_()
-    logits = discriminator(torch.cat([real, seen])).float().view(2, -1)
+    with half():
+        logits = discriminator(torch.cat([real, seen])).float().view(2, -1)
     targets = torch.tensor([[real_target], [0.0]], device=logits.device).expand_as(logits)
     F.binary_cross_entropy_with_logits(logits, targets).backward()
     logits = logits.detach()
-    ratio = -2 * torch.exp(-logits[1].clamp_min(-30))
+    ratio = -2 * torch.exp(-logits[1].clamp_min(-60))
     gradient = seen.grad * ratio.view(-1, *[1] * (seen.dim() - 1))
     if guide:
         gradient += torch.autograd.grad(guide(seen).mean(), seen)[0]
     fake.backward(gradient.to(fake.dtype))
     return logits
+
+
+def settle(generator: nn.Module, latent: int, noise: torch.Generator) -> nn.Module:
+    """Measure the batch-norm statistics of a generator anew, on 2,000 noise vectors; returns it, in evaluation mode.
+
+    An average of weights needs statistics of its own; those met in training belong to other weights.
+    """
+    on = next(generator.parameters()).device
+    update_bn([torch.randn(200, latent, generator=noise).to(on) for _ in range(10)], generator)
+    return generator.eval()
 
 
 def _verdicts(logits: Tensor, real_target: float) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from safetensors.torch import load_file
 
 from lib.paths import FIGURES
 from lib.results import items_of, load_results
@@ -113,3 +114,51 @@ def test_divergences_of_the_report_come_out_again():
 def test_generated_digits_are_further_away_than_real_ones():
     for z in results("06_information_theory")["cpsc453.q-5.3.1"]["value"].values():
         assert z > 3
+
+
+def test_convolutional_gan():
+    items = results("12_gan_convolutional")
+    assert items["linma2472.num-generator-params"]["value"] == 377121
+    assert items["linma2472.num-discriminator-params"]["value"] == 246529
+    assert "swaps" in items["linma2472.num-generator-params"]["report_wrong"]
+    ideas = items["linma2472.q-1.4"]["value"]
+    assert len(ideas) == 6
+    trained_longer = list(ideas)[-1]  # sorted by name, which puts the full training last
+    assert ideas[trained_longer]["frechet"] < min(v["frechet"] for k, v in ideas.items() if k != trained_longer)
+    assert 3.2 < ideas[trained_longer]["class_entropy"] <= 3.3219281
+    assert ideas[trained_longer]["smallest_share"] > 0.05
+    for number in items["linma2472.num-accuracy-range"]["value"]:
+        assert 0.5 < number < 0.9
+
+
+def test_latent_space_of_the_gan():
+    items = results("14_gan_latent_space")
+    above = items["linma2472.q-3.2"]["value"]["above_0.95"]
+    assert min(above["shares"]) > 0
+    assert sum(above["shares"]) == pytest.approx(1, abs=1e-4)
+    agreement = items["linma2472.q-3.4.2"]["value"]
+    held_out = list(agreement["held_out"].values())
+    assert held_out == sorted(held_out)
+    assert max(agreement["above_0.98_by_means_from"].values()) >= 0.9
+    assert items["linma2472.q-3.3"]["value"]["right_above_0.95"] == 10
+    assert items["linma2472.num-norm-random"]["value"] == pytest.approx(9.975, abs=0.01)
+    stages = items["linma2472.q-3.7"]["value"]
+    frozen, cured = (stages[f"{name}, end"] for name in ("discriminator stands still", "cure: it learns again"))
+    assert frozen["recall"] < 0.5 * stages["before"]["recall"] < cured["recall"]
+    assert frozen["class_entropy"] < cured["class_entropy"]
+
+
+def test_messages_read_back():
+    items = results("15_create_what_you_want")
+    message = items["linma2472.q-4.1"]["value"]
+    assert message["read_back"] == message["messages"]
+    secret = items["linma2472.q-4.2"]["value"]
+    assert secret["with_key"] != secret["without_key"]
+
+
+def test_stored_messages_are_latent_vectors():
+    for name, digits in (("message-27062001", 8), ("message-06041999", 8), ("encrypted", 16)):
+        content = load_file(FIGURES / "15_create_what_you_want" / f"{name}.safetensors")
+        assert list(content) == ["latent"]
+        assert content["latent"].shape == (digits, 100)
+        assert 5 < content["latent"].norm(dim=1).mean() < 15

@@ -119,3 +119,8 @@ def test_spell_explains_what_is_wrong(message, complaint):
     found = latent.Labelled(torch.zeros(2, 1), torch.tensor([1, 2]), torch.ones(2))
     with pytest.raises(ValueError, match=complaint):
         latent.spell(found, message)
+
+
+def test_orthonormal_needs_different_directions():
+    with pytest.raises(ValueError, match="span no plane"):
+        latent.orthonormal(torch.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]))

@@ -9,7 +9,7 @@ from lib.models import vae as vaes
 from lib.models.autoencoder import Autoencoder
 from lib.models.cnn import CNN, certainty
 from lib.models.feedforward import ACTIVATIONS, FeedForward, FeedForwardStack
-from lib.models.gan import Discriminator, Generator
+from lib.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Generator
 
 
 @pytest.mark.parametrize(
@@ -173,3 +173,25 @@ def test_gan_shapes_and_ranges():
     assert generator.latent == 25
     assert discriminator(images).shape == (4, 1)
     assert discriminator.eval()(images.view(4, 1, 28, 28)).shape == (4, 1)
+
+
+def test_convolutional_gan_has_the_reports_layers():
+    generator, discriminator = ConvGenerator(), ConvDiscriminator()
+    assert sum(p.numel() for p in generator.parameters()) == 377_121
+    assert sum(p.numel() for p in discriminator.parameters()) == 246_529
+    assert generator.latent == 100
+    images = generator(torch.randn(3, 100))
+    assert images.shape == (3, 1, 28, 28)
+    assert -1 <= images.min() < images.max() <= 1
+    assert discriminator(images).shape == (3, 1)
+
+
+def test_spectral_normalisation_bounds_every_layer():
+    torch.manual_seed(0)
+    discriminator = ConvDiscriminator(spectral=True)
+    for _ in range(30):  # power iteration, one step each time
+        discriminator(torch.randn(2, 1, 28, 28))
+    weights = [m.weight for m in discriminator.eval() if hasattr(m, "weight")]
+    assert len(weights) == 5
+    for weight in weights:
+        assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, rel=0.05)

@@ -259,12 +259,17 @@ def test_generator_learns_to_be_called_real(small):
         assert judge(after(noise)).mean() > judge(before(noise)).mean()
 
 
-def test_gan_keeps_the_statistics_of_batch_norm(small):
-    images = data.symmetric(small[0].images[:100]).flatten(1)
+def test_batch_norm_has_the_statistics_of_the_averaged_weights(small):
+    images = data.symmetric(small[0].images[:1000]).flatten(1)
     build = partial(with_batch_norm, 8)
-    state, _ = training.train_gan(real=images, epochs=1, average=0.9, **GAN | {"build_generator": build})
-    assert state["generator.1.num_batches_tracked"] == 10  # measured anew for the averaged weights
-    assert state["generator.1.running_var"].ne(1).any()
+    settings = GAN | {"build_generator": build, "lr": 1e-2}
+    state, _ = training.train_gan(real=images, epochs=2, average=0.9, **settings)
+    generator = build()
+    generator.load_state_dict(training.part(state, "generator"))
+    with torch.no_grad():
+        inputs = generator[0](torch.randn(5000, 8, generator=torch.Generator().manual_seed(9)))
+    torch.testing.assert_close(generator[1].running_var, inputs.var(0), rtol=0.15, atol=0)
+    torch.testing.assert_close(generator[1].running_mean, inputs.mean(0), rtol=0, atol=0.15)
 
 
 def test_one_pass_gives_the_textbooks_gradients():
@@ -288,7 +293,7 @@ def test_one_pass_gives_the_textbooks_gradients():
 def test_generators_gradient_survives_a_very_sure_discriminator():
     torch.manual_seed(0)
     generator, discriminator = Generator(8), Discriminator(0.0)
-    discriminator[-1].bias.data -= 25  # σ(−25) is 1e-11
+    discriminator[-1].bias.data -= 50  # σ(−50) is 2e-22
     z = torch.randn(6, 8)
     training.adversarial_gradients(generator, discriminator, torch.zeros(6, 784), z)
     loss = torch.nn.functional.softplus(-discriminator(generator(z))).mean()
@@ -301,18 +306,67 @@ def brightness(images):
     return images.flatten(1).mean(1)
 
 
+CONVOLUTIONAL = GAN | {"build_generator": ConvGenerator, "build_discriminator": ConvDiscriminator, "latent": 100}
+
+
 def test_gan_traces_and_evaluates(small):
-    real = data.symmetric(small[0].images[:130])
-    settings = GAN | {"build_generator": ConvGenerator, "build_discriminator": ConvDiscriminator, "latent": 100}
-    _, history = training.train_gan(
-        real=real, evaluate_on={"test": data.symmetric(small[1].images[:20])}, epochs=2, trace_every=1, **settings
+    real, held_out = data.symmetric(small[0].images[:160]), data.symmetric(small[1].images[:20])
+    state, history = training.train_gan(
+        real=real, evaluate_on={"test": held_out}, epochs=2, trace_every=2, **CONVOLUTIONAL
     )
-    assert len(history["trace_d_loss"]) == len(history["trace_seconds"]) == 4  # two whole batches an epoch
+    assert len(history["trace_d_loss"]) == len(history["trace_seconds"]) == 4  # steps 1 and 2, and 3, of each epoch
     for name in training.GAN_TRACES:
-        assert sum(history[f"trace_{name}"][:2]) / 2 == pytest.approx(history[name][0], rel=1e-4)
-    for name in ("test_accuracy", "generated_accuracy"):
-        assert len(history[name]) == 2
-        assert all(0 <= share <= 1 for share in history[name])
+        two, one = history[f"trace_{name}"][:2]
+        assert (2 * two + one) / 3 == pytest.approx(history[name][0], rel=1e-4)
+    discriminator = ConvDiscriminator()
+    discriminator.load_state_dict(training.part(state, "discriminator"))
+    assert history["test_accuracy"][-1] == training.real_share(discriminator, held_out)
+    assert discriminator.training  # as it was
+
+
+class Constant(torch.nn.Module):
+    """A discriminator that always gives one logit."""
+
+    def __init__(self, logit):
+        super().__init__()
+        self.logit = torch.nn.Parameter(torch.tensor(logit))
+
+    def forward(self, x):
+        return self.logit + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize(("logit", "called_real"), [(3.0, 1.0), (-3.0, 0.0)])
+def test_accuracies_of_a_discriminator_that_always_says_the_same(small, logit, called_real):
+    real = data.symmetric(small[0].images[:50]).flatten(1)
+    settings = GAN | {"build_discriminator": partial(Constant, logit), "lr": 1e-6}
+    _, history = training.train_gan(real=real, evaluate_on={"test": real}, epochs=1, **settings)
+    assert history["real_accuracy"] == history["test_accuracy"] == [called_real]
+    assert history["fake_accuracy"] == history["generated_accuracy"] == [1 - called_real]
+
+
+def test_watching_a_gan_does_not_change_it(small):
+    real = data.symmetric(small[0].images[:100]).flatten(1)
+    watch = partial(training.outputs, inputs=torch.randn(2, 8))
+    plain, *others = (
+        training.train_gan(real=real, epochs=2, **GAN, **extra)[0]
+        for extra in ({}, {"watch": watch}, {"evaluate_on": {"test": real}}, {"trace_every": 1})
+    )
+    for state in others:
+        state.pop("watched", None)
+        assert same(plain, state)
+
+
+@pytest.mark.parametrize("name", ["real", "fake", "generated", "empty"])
+def test_gan_refuses_sets_that_it_cannot_name(name):
+    images = torch.zeros(50, 784)
+    with pytest.raises(ValueError, match=name):
+        training.train_gan(real=images, evaluate_on={name: images[: 0 if name == "empty" else 5]}, epochs=1, **GAN)
+
+
+def test_gan_refuses_batch_norm_in_the_discriminator():
+    build = partial(torch.nn.BatchNorm1d, 784)
+    with pytest.raises(ValueError, match="batch norm in the discriminator"):
+        training.train_gan(real=torch.zeros(50, 784), epochs=1, **GAN | {"build_discriminator": build})
 
 
 def test_smoothed_labels_keep_the_discriminator_less_sure(small):
@@ -325,12 +379,14 @@ def test_smoothed_labels_keep_the_discriminator_less_sure(small):
 
 def test_bfloat16_trains_nearly_alike(small):
     real = data.symmetric(small[0].images[:200])
-    settings = GAN | {"build_generator": ConvGenerator, "build_discriminator": ConvDiscriminator, "latent": 100}
-    full, half = (training.train_gan(real=real, epochs=1, precision=p, **settings) for p in ("float32", "bfloat16"))
+    full, half = (
+        training.train_gan(real=real, epochs=1, precision=p, **CONVOLUTIONAL) for p in ("float32", "bfloat16")
+    )
+    assert not same(full[0], half[0])
     assert half[1]["d_loss"] == pytest.approx(full[1]["d_loss"], rel=0.05)
     assert {weight.dtype for name, weight in half[0].items() if "tracked" not in name} == {torch.float32}
     with pytest.raises(ValueError, match="precision must be"):
-        training.train_gan(real=real, epochs=1, precision="half", **settings)
+        training.train_gan(real=real, epochs=1, precision="half", **CONVOLUTIONAL)
 
 
 def with_batch_norm(latent):

@@ -64,7 +64,7 @@ class ConvGenerator(nn.Sequential):
 
 
 class ConvDiscriminator(nn.Sequential):
-    """Four convolutions, each with LeakyReLU(0.2) and dropout of whole channels, and one linear layer: 246,529 weights.
+    """Four convolutions with LeakyReLU(0.2) and dropout of whole channels, one linear layer: 246,529 parameters.
 
     Images (B, 1, 28, 28) in [-1, 1] → logit of "real" (B, 1). ``spectral`` divides the weights of each layer by their
     largest singular value, so that the logit cannot change steeply (Miyato et al. 2018).
