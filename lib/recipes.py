@@ -57,6 +57,7 @@ ADVERSARIAL_CONVOLUTIONAL = {
     "batch_size": 64,
     "lr": 1e-3,
     "average": 0.999,
+    "one_pass": True,
     "trace_every": 25,
 }
 

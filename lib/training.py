@@ -312,6 +312,7 @@ def train_gan(
     average: float | None = None,
     real_target: float = 1.0,
     guide: Callable[[Tensor], Tensor] | None = None,
+    one_pass: bool = False,
     precision: str = "float32",
     trace_every: int | None = None,
     watch: Callable[[nn.Module], Tensor] | None = None,
@@ -319,12 +320,13 @@ def train_gan(
 ) -> tuple[State, History]:
     """Train generator and discriminator against each other on images (N, …), with Adam and the non-saturating loss.
 
-    ``real`` has the range and shape of the generator's images. Each step computes both gradients from one pass
-    (``adversarial_gradients``) and then updates both networks. ``average`` is the decay of an exponential moving
-    average of the generator's weights (shorter in the first steps), which is then what is returned, shown and
-    evaluated (Yazıcı et al. 2019). The learning rate is constant, or divided by ten every ``decay_every`` epochs.
-    ``real_target`` below 1 smooths the labels of real images (Salimans et al. 2016). ``precision`` "bfloat16" computes
-    layers with eight bits of mantissa; the weights and losses stay float32.
+    ``real`` has the range and shape of the generator's images. The networks are updated in turn (``update_in_turn``),
+    or with ``one_pass`` at once, from one pass through both (``adversarial_gradients``). ``average`` is the decay of an
+    exponential moving average of the generator's weights (shorter in the first steps), which is then what is returned,
+    shown and evaluated (Yazıcı et al. 2019). The learning rate is constant, or divided by ten every ``decay_every``
+    epochs. ``real_target`` below 1 smooths the labels of real images (Salimans et al. 2016), ``guide`` maps generated
+    images to a loss (B,) that the generator minimises as well. ``precision`` "bfloat16" computes layers with eight
+    bits of mantissa; the weights and losses stay float32.
 
     History, means of an epoch: ``d_loss``, ``g_loss`` (without the guide), ``d_real`` = D(x), ``d_fake`` = D(G(z)),
     ``real_accuracy``, ``fake_accuracy`` (the shares that the discriminator gets right), and ``seconds``; with
@@ -333,7 +335,8 @@ def train_gan(
     real, and ``generated_accuracy`` the share of 2,000 generated images that is called generated. The weights are
     named ``generator.…`` and ``discriminator.…``; with ``watch``, ``watched`` (epochs, …) is what it returned for the
     generator after each epoch. Raises Diverged when a loss is not finite, and ValueError for fewer images than one
-    batch, an unknown precision, a discriminator with batch norm, or a set that is empty or has a reserved name.
+    batch, an unknown precision, one pass through a discriminator with batch norm, or a set that is empty or has a
+    reserved name.
     """
     if len(real) < batch_size:
         raise ValueError(f"{len(real)} images are less than one batch of {batch_size}")
@@ -346,7 +349,7 @@ def train_gan(
     generator, discriminator = (
         _build(b, seed).to(on, memory_format=torch.channels_last) for b in (build_generator, build_discriminator)
     )
-    if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in discriminator.modules()):
+    if one_pass and any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in discriminator.modules()):
         raise ValueError("batch norm in the discriminator mixes images, so that one pass cannot give both gradients")
     shown = copy.deepcopy(generator).requires_grad_(False).eval()
     settings = {"lr": lr, "betas": tuple(betas), "fused": True}
@@ -365,10 +368,17 @@ def train_gan(
             log, stamps = torch.zeros(steps, len(GAN_TRACES), device=on), [time.perf_counter()]
             for step, index in enumerate(list(batches(len(real), batch_size, order))[:steps]):
                 z = torch.randn(batch_size, latent, generator=noise).to(on)
-                logits = adversarial_gradients(generator, discriminator, real[index], z, real_target, guide, precision)
-                log[step] = _verdicts(logits, real_target)
-                d_opt.step()
-                g_opt.step()
+                terms = {"real_target": real_target, "guide": guide, "precision": precision}
+                if one_pass:
+                    logits = adversarial_gradients(generator, discriminator, real[index], z, **terms)
+                    fooled = logits[1]
+                    d_opt.step()
+                    g_opt.step()
+                else:
+                    fresh = torch.randn(batch_size, latent, generator=noise).to(on)
+                    players = (generator, discriminator, g_opt, d_opt)
+                    logits, fooled = update_in_turn(*players, real[index], z, fresh, **terms)
+                log[step] = _verdicts(logits, fooled, real_target)
                 for schedule in schedules:
                     schedule.step()
                 done = epoch * steps + step
@@ -404,6 +414,48 @@ def train_gan(
     return state | ({"watched": torch.stack(watched)} if watch else {}), history
 
 
+def update_in_turn(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    g_opt: torch.optim.Optimizer,
+    d_opt: torch.optim.Optimizer,
+    real: Tensor,
+    z: Tensor,
+    fresh: Tensor,
+    real_target: float = 1.0,
+    guide: Callable[[Tensor], Tensor] | None = None,
+    precision: str = "float32",
+) -> tuple[Tensor, Tensor]:
+    """One step of the discriminator, then one of the generator against it (Goodfellow et al. 2014).
+
+    L(D) = ½ BCE(D(x), ``real_target``) + ½ BCE(D(G(z)), 0); L(G) = BCE(D(G(z')), 1), plus the mean of
+    ``guide(G(z'))`` (B,) if there is a guide, with ``fresh`` noise z'. Both kinds of images pass the discriminator as
+    one batch. Returns its logits (2, B), real first, and those (B,) of the generator's step.
+    """
+    half = partial(torch.autocast, real.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    with half():
+        with torch.no_grad():
+            fake = generator(z).float()
+        logits = discriminator(torch.cat([real, fake])).float().view(2, -1)
+    targets = torch.tensor([[real_target], [0.0]], device=logits.device).expand_as(logits)
+    d_opt.zero_grad()
+    F.binary_cross_entropy_with_logits(logits, targets).backward()
+    d_opt.step()
+
+    with half():
+        made = generator(fresh)
+        fooled = discriminator(made).float().flatten()
+    g_loss = F.binary_cross_entropy_with_logits(fooled, torch.ones_like(fooled))
+    if guide:
+        g_loss = g_loss + guide(made.float()).mean()
+    # only the generator's gradients: the discriminator's weights stay as they are
+    weights = list(generator.parameters())
+    for weight, gradient in zip(weights, torch.autograd.grad(g_loss, weights), strict=True):
+        weight.grad = gradient
+    g_opt.step()
+    return logits.detach(), fooled.detach()
+
+
 def adversarial_gradients(
     generator: nn.Module,
     discriminator: nn.Module,
@@ -418,9 +470,9 @@ def adversarial_gradients(
     L(D) = ½ BCE(D(x), ``real_target``) + ½ BCE(D(G(z)), 0); L(G) = BCE(D(G(z)), 1), plus the mean of
     ``guide(G(z))`` (B,) if there is a guide. Real images (B, …) and noise (B, latent) → logits (2, B), real first.
 
-    Both are gradients at the present weights, of the same noise and the same dropout: simultaneous updates. The
-    textbook updates in turn and passes generated images through the discriminator twice. But both gradients take the
-    same way, from the logit l of an image back through the discriminator, and differ only in where they start:
+    Both are gradients at the present weights, of the same noise and the same dropout: simultaneous updates, where
+    ``update_in_turn`` passes generated images through the discriminator twice. But both gradients take the same way,
+    from the logit l of an image back through the discriminator, and differ only in where they start:
     dL(D)/dl = σ(l) / 2B and dL(G)/dl = (σ(l) − 1) / B. Their ratio, −2 exp(−l), turns the one into the other, image by
     image, as long as the discriminator treats each image on its own (no batch norm in it). Below l = −60 the ratio is
     kept constant, to stay finite.
@@ -454,13 +506,15 @@ def settle(generator: nn.Module, latent: int, noise: torch.Generator) -> nn.Modu
     return generator.eval()
 
 
-def _verdicts(logits: Tensor, real_target: float) -> Tensor:
-    """What GAN_TRACES names, of logits (2, B): real images, generated images."""
+def _verdicts(logits: Tensor, fooled: Tensor, real_target: float) -> Tensor:
+    """What GAN_TRACES names, of logits (2, B) in the discriminator's step and (B,) in the generator's."""
     real, fake = logits
     d_real = F.binary_cross_entropy_with_logits(real, torch.full_like(real, real_target))
     certain = logits.sigmoid().mean(1)
     right = torch.stack([(real > 0).float().mean(), (fake < 0).float().mean()])
-    return torch.cat([torch.stack([(d_real + F.softplus(fake).mean()) / 2, F.softplus(-fake).mean()]), certain, right])
+    return torch.cat(
+        [torch.stack([(d_real + F.softplus(fake).mean()) / 2, F.softplus(-fooled).mean()]), certain, right]
+    )
 
 
 def real_share(discriminator: nn.Module, images: Tensor) -> float:

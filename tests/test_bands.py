@@ -122,7 +122,7 @@ def test_convolutional_gan():
     assert items["linma2472.num-discriminator-params"]["value"] == 246529
     assert "swaps" in items["linma2472.num-generator-params"]["report_wrong"]
     ideas = items["linma2472.q-1.4"]["value"]
-    assert len(ideas) == 6
+    assert len(ideas) == 7
     trained_longer = list(ideas)[-1]  # sorted by name, which puts the full training last
     assert ideas[trained_longer]["frechet"] < min(v["frechet"] for k, v in ideas.items() if k != trained_longer)
     assert 3.2 < ideas[trained_longer]["class_entropy"] <= 3.3219281
@@ -139,7 +139,7 @@ def test_latent_space_of_the_gan():
     agreement = items["linma2472.q-3.4.2"]["value"]
     held_out = list(agreement["held_out"].values())
     assert held_out == sorted(held_out)
-    assert max(agreement["above_0.98_by_means_from"].values()) >= 0.9
+    assert agreement["above_0.98_with_best_means"] >= held_out[-1] > 0.85
     assert items["linma2472.q-3.3"]["value"]["right_above_0.95"] == 10
     assert items["linma2472.num-norm-random"]["value"] == pytest.approx(9.975, abs=0.01)
     stages = items["linma2472.q-3.7"]["value"]
@@ -151,7 +151,7 @@ def test_latent_space_of_the_gan():
 def test_messages_read_back():
     items = results("15_create_what_you_want")
     message = items["linma2472.q-4.1"]["value"]
-    assert message["read_back"] == message["messages"]
+    assert message["read_back"] == message["read_by_another_network"] == message["messages"]
     secret = items["linma2472.q-4.2"]["value"]
     assert secret["with_key"] != secret["without_key"]
 

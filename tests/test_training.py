@@ -302,6 +302,22 @@ def test_generators_gradient_survives_a_very_sure_discriminator():
         torch.testing.assert_close(weight.grad, gradient, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize("one_pass", [False, True])
+def test_a_guide_moves_what_is_generated(small, one_pass):
+    real = data.symmetric(small[0].images[:500]).flatten(1)
+    noise = torch.randn(50, 8)
+    watch = partial(training.outputs, inputs=noise)
+    plain, guided = (
+        training.train_gan(real=real, epochs=2, one_pass=one_pass, guide=guide, watch=watch, **GAN)[0]["watched"][-1]
+        for guide in (None, heavy_brightness)
+    )
+    assert guided.mean() < plain.mean()
+
+
+def heavy_brightness(images):
+    return 100 * images.flatten(1).mean(1)
+
+
 def brightness(images):
     return images.flatten(1).mean(1)
 
@@ -366,7 +382,7 @@ def test_gan_refuses_sets_that_it_cannot_name(name):
 def test_gan_refuses_batch_norm_in_the_discriminator():
     build = partial(torch.nn.BatchNorm1d, 784)
     with pytest.raises(ValueError, match="batch norm in the discriminator"):
-        training.train_gan(real=torch.zeros(50, 784), epochs=1, **GAN | {"build_discriminator": build})
+        training.train_gan(real=torch.zeros(50, 784), epochs=1, one_pass=True, **GAN | {"build_discriminator": build})
 
 
 def test_smoothed_labels_keep_the_discriminator_less_sure(small):
