@@ -113,7 +113,7 @@ def test_divergences_of_the_report_come_out_again():
 
 def test_generated_digits_are_further_away_than_real_ones():
     for z in results("06_information_theory")["cpsc453.q-5.3.1"]["value"].values():
-        assert z > 3
+        assert z > 2  # standard deviations between pairs of real sets
 
 
 def test_convolutional_gan():
@@ -121,12 +121,12 @@ def test_convolutional_gan():
     assert items["linma2472.num-generator-params"]["value"] == 377121
     assert items["linma2472.num-discriminator-params"]["value"] == 246529
     assert "swaps" in items["linma2472.num-generator-params"]["report_wrong"]
-    ideas = items["linma2472.q-1.4"]["value"]
+    ideas = {k: v for k, v in items["linma2472.q-1.4"]["value"].items() if not k.endswith(" (seconds)")}
     assert len(ideas) == 7
-    trained_longer = list(ideas)[-1]  # sorted by name, which puts the full training last
-    assert ideas[trained_longer]["frechet"] < min(v["frechet"] for k, v in ideas.items() if k != trained_longer)
-    assert 3.2 < ideas[trained_longer]["class_entropy"] <= 3.3219281
-    assert ideas[trained_longer]["smallest_share"] > 0.05
+    trained_longer = ideas.pop("the generator above, 4 epochs")
+    assert trained_longer["frechet"] < min(idea["frechet"] for idea in ideas.values())
+    assert 3.2 < trained_longer["class_entropy"] <= 3.3219281
+    assert trained_longer["smallest_share"] > 0.05
     for number in items["linma2472.num-accuracy-range"]["value"]:
         assert 0.5 < number < 0.9
 
