@@ -78,7 +78,7 @@ def trained(name: str, train: Callable[..., tuple[dict, dict]], /, **settings: o
             "key": key,
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
             "environment": compute.environment(),
-            "settings": _fingerprint(settings),
+            "settings": fingerprint(settings),
             "history": history,
         }
         part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
@@ -105,31 +105,36 @@ def training_key(train: Callable, settings: dict[str, object]) -> str:
     bound = inspect.signature(train).bind(**settings)
     bound.apply_defaults()
     content = {
-        "train": _fingerprint(train),
-        "settings": _fingerprint(bound.arguments),
+        "train": fingerprint(train),
+        "settings": fingerprint(bound.arguments),
         **compute.environment(),
     }
+    return digest(content)
+
+
+def digest(content: object) -> str:
+    """Hash of JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _fingerprint(value: object) -> object:
-    """JSON that is equal for equal content."""
+def fingerprint(value: object) -> object:
+    """JSON that is equal for equal content. Raises TypeError for what has none, and Edited as ``sources`` does."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, torch.Tensor):
         content = value.detach().cpu().contiguous()
-        digest = hashlib.sha256(content.view(torch.uint8).numpy() if content.dim() else content.numpy())
-        return [str(value.dtype), list(value.shape), digest.hexdigest()]
+        sha = hashlib.sha256(content.view(torch.uint8).numpy() if content.dim() else content.numpy())
+        return [str(value.dtype), list(value.shape), sha.hexdigest()]
     if isinstance(value, partial):
-        return [_fingerprint(value.func), _fingerprint(value.args), _fingerprint(value.keywords)]
+        return [fingerprint(value.func), fingerprint(value.args), fingerprint(value.keywords)]
     if isinstance(value, dict):
-        return {str(k): _fingerprint(v) for k, v in value.items()}
+        return {str(k): fingerprint(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_fingerprint(v) for v in value]
+        return [fingerprint(v) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _fingerprint(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: fingerprint(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, type | types.FunctionType) and _ours(value):
-        return hashlib.sha256(json.dumps(sources(value), sort_keys=True).encode()).hexdigest()
+        return digest(sources(value))
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     raise TypeError(f"cannot tell the content of {value!r}: pass numbers, text, tensors, functions or partial(…)")
@@ -175,7 +180,7 @@ def sources(function: type | types.FunctionType) -> dict[str, object]:
             if callable(used) and _ours(inspect.unwrap(used)):
                 waiting.append(used)
             elif isinstance(used, CONSTANTS):
-                found[f"{thing.__module__}: {label}"] = _fingerprint(used)
+                found[f"{thing.__module__}: {label}"] = fingerprint(used)
     return found
 
 

@@ -5,8 +5,10 @@ they see strokes rather than pixels, and every notebook measures with the same r
 """
 
 import math
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lib.models.feedforward import ACTIVATIONS, FeedForward
@@ -88,3 +90,26 @@ def assess(network: FeedForward, images: Tensor, real_features: Tensor) -> dict[
         "frechet": frechet_distance(real_features, generated),
         **manifold_metrics(real_features, generated),
     }
+
+
+def psnr(squared_error: float) -> float:
+    """Peak signal-to-noise ratio in dB of a mean squared error of pixels in [0, 1]: −10 log10 MSE; infinite for 0."""
+    return math.inf if squared_error == 0 else -10 * math.log10(squared_error)
+
+
+def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
+    """Structural similarity (N,) of images (N, 784) or (N, 1, 28, 28) in [0, 1]; 1 for equal ones (Wang et al. 2004).
+
+    Means, variances and covariance in every ``window`` × ``window`` square that lies inside the image, equally
+    weighted; the mean over the squares. Variances are unbiased, as scikit-image's are.
+    """
+    a, b = a.view(-1, 1, 28, 28), b.view(-1, 1, 28, 28)
+    local = partial(F.avg_pool2d, kernel_size=window, stride=1)
+    unbiased = window**2 / (window**2 - 1)
+    mean_a, mean_b = local(a), local(b)
+    var_a, var_b = (local(x * x) - mean * mean for x, mean in ((a, mean_a), (b, mean_b)))
+    covariance = local(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2  # keep the ratios finite where both images are flat
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    structure = (2 * unbiased * covariance + c2) / (unbiased * (var_a + var_b) + c2)
+    return (luminance * structure).mean((1, 2, 3))

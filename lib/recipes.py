@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from lib.artifacts import Trained, trained
 from lib.compute import device, fast_precision
 from lib.data import Split, random_shift, symmetric, unit
-from lib.models.autoencoder import Autoencoder
+from lib.models.autoencoder import Autoencoder, ConvAutoencoder
 from lib.models.cnn import CNN
 from lib.models.feedforward import FeedForward
 from lib.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Generator
@@ -39,6 +39,7 @@ CONVOLUTIONAL = {
 
 # rates chosen by the loss on the validation split; the GAN's by the class entropy of what it makes
 AUTOENCODER = {"build": Autoencoder, "batch_size": 256, "lr": 2e-3}
+CONV_AUTOENCODER = {"build": ConvAutoencoder, "batch_size": 128, "lr": 2e-2}
 VARIATIONAL = {"build": VAE, "batch_size": 256, "lr": 8e-3}
 ADVERSARIAL = {
     "build_generator": partial(Generator, latent=25),
@@ -66,6 +67,7 @@ EPOCHS = {
     "feedforward": {"smoke": 4, "standard": 15, "report": 40},
     "cnn": {"smoke": 5, "standard": 5, "report": 20},
     "autoencoder": {"smoke": 3, "standard": 14, "report": 40},
+    "conv_autoencoder": {"smoke": 4, "standard": 36, "report": 60},
     "vae": {"smoke": 4, "standard": 90, "report": 120},
     "gan": {"smoke": 2, "standard": 12, "report": 100},
     "conv_gan": {"smoke": 1, "standard": 4, "report": 20},
@@ -91,6 +93,24 @@ def autoencoder(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[
     sets = {"train": unit(train.images), "evaluate_on": {"test": unit(test.images)}}
     done = trained("autoencoder", train_autoencoder, **sets, epochs=epochs, seed=seed, **AUTOENCODER)
     return loaded(AUTOENCODER["build"](), done.state), done
+
+
+def conv_autoencoder(
+    train: Split, validation: Split, test: Split, epochs: int, seed: int = 0
+) -> tuple[ConvAutoencoder, Trained]:
+    """Notebook 16's convolutional autoencoder with ten code numbers, in evaluation mode.
+
+    It takes images from ``data.unit``. Watched are the reconstructions of the first eight test images.
+    """
+    settings = {
+        "train": unit(train.images),
+        "evaluate_on": {"validation": unit(validation.images), "test": unit(test.images)},
+        "epochs": epochs,
+        "watch": partial(outputs, inputs=unit(test.images[:8]).to(device())),
+        "seed": seed,
+    }
+    done = trained("conv-autoencoder", train_autoencoder, **settings, **CONV_AUTOENCODER)
+    return loaded(CONV_AUTOENCODER["build"](), unwatched(done.state)), done
 
 
 def vae(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[VAE, Trained]:
@@ -123,6 +143,11 @@ def conv_gan(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[Con
     }
     done = trained("conv-gan", train_gan, **settings, **ADVERSARIAL_CONVOLUTIONAL)
     return loaded(ConvGenerator(), part(done.state, "generator")), done
+
+
+def unwatched(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights without what was watched while training."""
+    return {name: tensor for name, tensor in state.items() if name != "watched"}
 
 
 def loaded(model: nn.Module, state: dict[str, Tensor]) -> nn.Module:

@@ -69,14 +69,9 @@ def train_classifier(
     ``trace_seconds`` (their sum).
     Raises Diverged when the loss is not finite, ValueError for an unknown optimiser.
     """
-    if optimiser not in OPTIMISERS:
-        raise ValueError(f"unknown optimiser {optimiser!r}; choose one of {', '.join(OPTIMISERS)}")
     on = device()
     model = _build(build, seed).to(on, memory_format=torch.channels_last)
-    settings = dict(optimiser_settings or {})
-    if optimiser != "rmsprop":  # the one without a fused kernel
-        settings["fused"] = True
-    opt = OPTIMISERS[optimiser](model.parameters(), lr, **settings)
+    opt = _optimiser(model, optimiser, lr, optimiser_settings)
     steps = -(-len(train) // batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=epochs * steps) if one_cycle else None
     order, shifts = torch.Generator().manual_seed(seed + ORDER), torch.Generator().manual_seed(seed + AUGMENT)
@@ -182,48 +177,70 @@ def train_autoencoder(
     epochs: int,
     batch_size: int,
     lr: float,
+    optimiser: str = "adam",
+    optimiser_settings: dict | None = None,
     one_cycle: bool = True,
     decay_every: float | None = None,
+    corrupt: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+    watch: Callable[[nn.Module], Tensor] | None = None,
+    after_epoch: Callable[[int, History], None] | None = None,
     seed: int = 0,
 ) -> tuple[State, History]:
-    """Minimise the mean squared error between inputs (N, …) and their reconstructions (N, D) with Adam.
+    """Minimise the mean squared error between inputs (N, …) and their reconstructions (N, D).
 
     The learning rate follows one cycle, or with ``decay_every`` is divided by ten every so many epochs instead, or is
-    constant. Raises Diverged when the loss is not finite.
+    constant. ``corrupt`` maps a batch and a generator to what the model is given instead; what it has to return stays
+    the clean batch (Vincent et al. 2008). ``after_epoch`` gets the number of epochs done and the history so far, and
+    may raise to end a training that is not worth going on with.
+
     History, one entry an epoch: ``train_loss`` (mean over the epoch, while training), ``train_seconds``, and
-    ``<name>_loss`` for each set of ``evaluate_on`` after the epoch. All losses are squared errors per element.
+    ``<name>_loss`` for each set of ``evaluate_on`` after the epoch. All losses are squared errors per element, and
+    what is evaluated is not corrupted. With ``watch``, the weights come with ``watched`` (epochs, …), what it returned
+    for the model after each epoch. Raises Diverged when the loss is not finite, ValueError for an unknown optimiser.
     """
     on = device()
-    model = _build(build, seed).to(on)
+    model = _build(build, seed).to(on, memory_format=torch.channels_last)
     steps = -(-len(train) // batch_size)
-    opt = torch.optim.Adam(model.parameters(), lr, fused=True)
+    opt = _optimiser(model, optimiser, lr, optimiser_settings)
     schedule = _schedule(opt, lr, epochs, steps, one_cycle, decay_every)
-    order = torch.Generator().manual_seed(seed + ORDER)
+    order, noise = torch.Generator().manual_seed(seed + ORDER), torch.Generator().manual_seed(seed + NOISE)
     inputs = train.flatten(1).to(on)
     history: History = {"train_loss": [], "train_seconds": []}
-    for epoch in progress.epochs(epochs, "autoencoder"):
-        total, start = torch.zeros((), device=on), time.perf_counter()
-        for index in batches(len(inputs), batch_size, order):
-            x = inputs[index]
-            loss = F.mse_loss(model(x), x)
-            opt.zero_grad(set_to_none=True)
-            loss.backward()
-            opt.step()
-            schedule.step()
-            total += loss.detach() * len(x)
-        history["train_loss"].append(_finite(total.item() / len(inputs), epoch, lr))
-        history["train_seconds"].append(time.perf_counter() - start)
-        for name, held_out in evaluate_on.items():
-            history.setdefault(f"{name}_loss", []).append(reconstruction_error(model, held_out))
-    return _state(model), history
+    watched = []
+    with torch.random.fork_rng():
+        torch.manual_seed(seed + DROPOUT)
+        for epoch in progress.epochs(epochs, "autoencoder"):
+            total, start = torch.zeros((), device=on), time.perf_counter()
+            for index in batches(len(inputs), batch_size, order):
+                x = inputs[index]
+                loss = F.mse_loss(model(corrupt(x, noise) if corrupt else x), x)
+                opt.zero_grad(set_to_none=True)
+                loss.backward()
+                opt.step()
+                schedule.step()
+                total += loss.detach() * len(x)
+            history["train_loss"].append(_finite(total.item() / len(inputs), epoch, lr))
+            history["train_seconds"].append(time.perf_counter() - start)
+            for name, held_out in evaluate_on.items():
+                history.setdefault(f"{name}_loss", []).append(reconstruction_error(model, held_out))
+            if watch:
+                watched.append(_watched(watch, model))
+            if after_epoch:
+                after_epoch(epoch + 1, history)
+    return _state(model) | ({"watched": torch.stack(watched)} if watch else {}), history
 
 
 def reconstruction_error(model: nn.Module, inputs: Tensor) -> float:
-    """Mean squared error per element between inputs (N, …) and their reconstructions, where the model lies."""
-    on, total = next(model.parameters()).device, 0.0
+    """Mean squared error per element between inputs (N, …) and their reconstructions, where the model lies.
+
+    Dropout is off.
+    """
+    on, training, total = next(model.parameters()).device, model.training, 0.0
+    model.eval()
     with torch.inference_mode():
         for x in inputs.flatten(1).split(1000):
             total += F.mse_loss(model(x.to(on)), x.to(on), reduction="sum").item()
+    model.train(training)
     return total / inputs.numel()
 
 
@@ -533,13 +550,25 @@ def outputs(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
 
 
 def _watched(watch: Callable[[nn.Module], Tensor], model: nn.Module) -> Tensor:
+    training = model.training
+    model.eval()
     with torch.inference_mode():
-        return watch(model).cpu()
+        seen = watch(model).cpu()
+    model.train(training)
+    return seen
 
 
 def part(state: State, name: str) -> State:
     """The weights of one network, ``name``, out of those of several: {"name.x": …} → {"x": …}."""
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
+def _optimiser(model: nn.Module, name: str, lr: float, settings: dict | None) -> torch.optim.Optimizer:
+    """One of OPTIMISERS for the weights of a model that are not frozen."""
+    if name not in OPTIMISERS:
+        raise ValueError(f"unknown optimiser {name!r}; choose one of {', '.join(OPTIMISERS)}")
+    fused = {} if name == "rmsprop" else {"fused": True}  # the one without a fused kernel
+    return OPTIMISERS[name]([p for p in model.parameters() if p.requires_grad], lr, **fused, **(settings or {}))
 
 
 def _schedule(

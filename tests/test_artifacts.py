@@ -93,7 +93,7 @@ def test_settings_seed_threads_and_data_change_the_key(small):
     train = small[0]
     changed = train.images.clone()
     changed[0, 0, 0] += 1
-    assert artifacts._fingerprint(train) != artifacts._fingerprint(type(train)(changed, train.labels))
+    assert artifacts.fingerprint(train) != artifacts.fingerprint(type(train)(changed, train.labels))
 
 
 def test_a_model_depends_on_its_own_source_only():
@@ -104,8 +104,8 @@ def test_a_model_depends_on_its_own_source_only():
     assert not any(
         name.startswith(("lib.plots", "lib.progress")) for name in artifacts.sources(training.train_classifier)
     )
-    assert artifacts._fingerprint(partial(FeedForward, 32)) != artifacts._fingerprint(partial(FeedForward, 64))
-    assert artifacts._fingerprint(CNN) != artifacts._fingerprint(FeedForward)
+    assert artifacts.fingerprint(partial(FeedForward, 32)) != artifacts.fingerprint(partial(FeedForward, 64))
+    assert artifacts.fingerprint(CNN) != artifacts.fingerprint(FeedForward)
 
 
 def test_partials_cached_functions_and_dotted_modules_are_followed():
@@ -134,9 +134,9 @@ def test_what_cannot_be_hashed_is_refused():
 
     closure.__module__ = "lib._probe"
     with pytest.raises(TypeError, match=r"enclosing function.*partial"):
-        artifacts._fingerprint(closure)
+        artifacts.fingerprint(closure)
     with pytest.raises(TypeError, match="cannot tell the content of"):
-        artifacts._fingerprint(object())
+        artifacts.fingerprint(object())
 
 
 @pytest.mark.parametrize("file", ["weights.safetensors", "artifact.json"])

@@ -1,4 +1,4 @@
-"""Dense autoencoders: CPSC 453, sections 3.1 and 3.2 (taught in notebooks 02 and 03)."""
+"""Autoencoders: dense (CPSC 453, sections 3.1 and 3.2; notebooks 02 and 03) and convolutional (NNDL 2020/21; 16)."""
 
 import itertools
 from collections.abc import Sequence
@@ -46,3 +46,64 @@ def dense(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:
     for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), activation()]
     return nn.Sequential(*layers[:-1])
+
+
+class ConvAutoencoder(nn.Module):
+    """Three convolutions and two linear layers down to a code, and their mirror image back up; (B, …) → (B, 784).
+
+    NNDL 2020/21, section 2. ReLU everywhere but after the code and the last layer, which has a sigmoid; ``dropout``
+    follows the hidden linear layers, one on either side of the code.
+    """
+
+    def __init__(self, channels: Sequence[int] = (8, 16, 32), hidden: int = 64, code: int = 10, dropout: float = 0.0):
+        super().__init__()
+        self.encoder = nn.Sequential(
+            conv_encoder(channels, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, code)
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(code, hidden), nn.ReLU(), nn.Dropout(dropout), conv_decoder(channels, hidden), nn.Sigmoid()
+        )
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes (B, code)."""
+        return self.encoder(x)
+
+    def decode(self, code: Tensor) -> Tensor:
+        """Reconstructions (B, 784) in [0, 1]."""
+        return self.decoder(code)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
+
+
+def conv_encoder(channels: Sequence[int], hidden: int) -> nn.Sequential:
+    """Images (B, 784) or (B, 1, 28, 28) → (B, hidden): three 3 × 3 convolutions of stride 2, then a linear layer."""
+    a, b, c = channels
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Unflatten(1, (1, 28, 28)),
+        nn.Conv2d(1, a, 3, stride=2, padding=1),  # (B, 8, 14, 14)
+        nn.ReLU(),
+        nn.Conv2d(a, b, 3, stride=2, padding=1),  # (B, 16, 7, 7)
+        nn.ReLU(),
+        nn.Conv2d(b, c, 3, stride=2),  # (B, 32, 3, 3)
+        nn.ReLU(),
+        nn.Flatten(),  # (B, 288)
+        nn.Linear(9 * c, hidden),
+    )
+
+
+def conv_decoder(channels: Sequence[int], hidden: int) -> nn.Sequential:
+    """The mirror image of ``conv_encoder``: (B, hidden) → logits (B, 784)."""
+    a, b, c = channels
+    return nn.Sequential(
+        nn.Linear(hidden, 9 * c),
+        nn.ReLU(),
+        nn.Unflatten(1, (c, 3, 3)),
+        nn.ConvTranspose2d(c, b, 3, stride=2),  # (B, 16, 7, 7)
+        nn.ReLU(),
+        nn.ConvTranspose2d(b, a, 3, stride=2, padding=1, output_padding=1),  # (B, 8, 14, 14)
+        nn.ReLU(),
+        nn.ConvTranspose2d(a, 1, 3, stride=2, padding=1, output_padding=1),  # (B, 1, 28, 28)
+        nn.Flatten(),
+    )

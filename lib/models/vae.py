@@ -1,4 +1,4 @@
-"""The variational autoencoder with dense layers: CPSC 453, section 4.1 (taught in notebook 04)."""
+"""Variational autoencoders: dense (CPSC 453, section 4.1; notebook 04), convolutional (NNDL 2020/21; notebook 20)."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.models.autoencoder import dense
+from lib.models.autoencoder import conv_decoder, conv_encoder, dense
 
 
 class VAE(nn.Module):
@@ -29,6 +29,25 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Logits (B, pixels) of p(x|z)."""
+        return self.decoder(z)
+
+
+class ConvVAE(nn.Module):
+    """The convolutional autoencoder made variational: the same layers, but a mean and a log variance for the code."""
+
+    def __init__(self, channels: Sequence[int] = (8, 16, 32), hidden: int = 64, latent: int = 2):
+        super().__init__()
+        self.encoder = nn.Sequential(conv_encoder(channels, hidden), nn.ReLU())
+        self.mean, self.log_variance = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
+        self.decoder = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), conv_decoder(channels, hidden))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of q(z|x), both (B, latent)."""
+        h = self.encoder(x)
+        return self.mean(h), self.log_variance(h)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Logits (B, 784) of p(x|z)."""
         return self.decoder(z)
 
 
