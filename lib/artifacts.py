@@ -55,7 +55,10 @@ def trained(name: str, train: Callable[..., tuple[dict, dict]], /, **settings: o
     kept. Raises TypeError for a setting whose content cannot be hashed.
     """
     try:
-        key = training_key(train, settings)
+        key, described = (
+            training_key(train, settings),
+            fingerprint(settings),
+        )  # now, as loaded: it may be edited meanwhile
     except Edited as edited:
         print(f"{name}: {edited}; training with the code as it was loaded, without keeping it", file=sys.stderr)
         return Trained(*train(**settings))
@@ -78,7 +81,7 @@ def trained(name: str, train: Callable[..., tuple[dict, dict]], /, **settings: o
             "key": key,
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
             "environment": compute.environment(),
-            "settings": fingerprint(settings),
+            "settings": described,
             "history": history,
         }
         part = folder.with_name(f".{folder.name}.{os.getpid()}.part")

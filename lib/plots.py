@@ -130,10 +130,11 @@ def classes(
     ax: plt.Axes | None = None,
     legend: bool = True,
     faint: bool = False,
+    marker_area: float = 24,
 ) -> Figure:
     """Points (N, 2) coloured by class; digits are drawn as digits, other classes have a marker each.
 
-    ``faint`` makes them a background for something else.
+    ``faint`` makes them a background for something else; ``marker_area`` is in square points.
     """
     if ax is None:
         _, ax = plt.subplots(figsize=(7, 5.4))
@@ -147,7 +148,7 @@ def classes(
         ax.scatter(
             x,
             y,
-            s=24,
+            s=marker_area,
             marker=marker,
             color=colours[i],
             linewidths=0.3,
@@ -156,7 +157,7 @@ def classes(
         )
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if legend:
-        ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.3)
+        ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.3 * (24 / marker_area) ** 0.5)
     return ax.figure
 
 

@@ -67,7 +67,7 @@ EPOCHS = {
     "feedforward": {"smoke": 4, "standard": 15, "report": 40},
     "cnn": {"smoke": 5, "standard": 5, "report": 20},
     "autoencoder": {"smoke": 3, "standard": 14, "report": 40},
-    "conv_autoencoder": {"smoke": 4, "standard": 36, "report": 60},
+    "conv_autoencoder": {"smoke": 4, "standard": 30, "report": 60},
     "vae": {"smoke": 4, "standard": 90, "report": 120},
     "gan": {"smoke": 2, "standard": 12, "report": 100},
     "conv_gan": {"smoke": 1, "standard": 4, "report": 20},

@@ -30,9 +30,10 @@ NEEDS = {
     "12_gan_convolutional": ["01_feedforward", "13_cnn"],
     "14_gan_latent_space": ["01_feedforward", "12_gan_convolutional", "13_cnn"],
     "15_create_what_you_want": ["01_feedforward", "12_gan_convolutional", "13_cnn"],
-    "17_latent_structure": ["16_conv_autoencoder"],
-    "18_denoising_autoencoder": ["16_conv_autoencoder"],
+    "17_latent_structure": ["01_feedforward", "16_conv_autoencoder"],
+    "18_denoising_autoencoder": ["01_feedforward", "16_conv_autoencoder"],
     "19_transfer_classification": ["16_conv_autoencoder"],
+    "20_vae_dense": ["01_feedforward", "16_conv_autoencoder"],
 }
 
 

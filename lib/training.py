@@ -264,7 +264,7 @@ def train_vae(
     after each epoch. Raises Diverged when the loss is not finite.
     """
     on = device()
-    vae = _build(build, seed).to(on)
+    vae = _build(build, seed).to(on, memory_format=torch.channels_last)
     steps = -(-len(train) // batch_size)
     opt = torch.optim.Adam(vae.parameters(), lr, fused=True)
     schedule = _schedule(opt, lr, epochs, steps, one_cycle)

@@ -212,3 +212,22 @@ def test_code_edited_after_it_was_loaded_is_run_but_not_kept(tmp_path, monkeypat
     assert artifacts.trained("probe", probe.train, n=3).state["w"].tolist() == [3.0, 3.0]
     assert set(paths.cache_dir().iterdir()) == kept
     assert "probe.py was edited after this process loaded it (restart the kernel" in capsys.readouterr().err
+
+
+def test_training_whose_code_is_edited_meanwhile_is_kept(tmp_path, monkeypatch):
+    """The key was made of the code as it was loaded, which is what ran."""
+    file = tmp_path / "probe.py"
+    file.write_text(BASE)
+    probe = types.ModuleType("lib._on_disk")
+    probe.__file__ = str(file)
+    monkeypatch.setitem(sys.modules, "lib._on_disk", probe)
+    exec(compile(BASE, file, "exec"), probe.__dict__)
+    os.utime(file, (artifacts.STARTED - 9, artifacts.STARTED - 9))
+
+    def train(n, then):
+        os.utime(file, (artifacts.STARTED + 9, artifacts.STARTED + 9))
+        return probe.train(n)
+
+    train.__module__ = "elsewhere"
+    artifacts.trained("probe", train, n=3, then=probe.train)
+    assert len(list(paths.cache_dir().glob("probe-*/artifact.json"))) == 1

@@ -162,3 +162,50 @@ def test_stored_messages_are_latent_vectors():
         assert list(content) == ["latent"]
         assert content["latent"].shape == (digits, 100)
         assert 5 < content["latent"].norm(dim=1).mean() < 15
+
+
+def test_convolutional_autoencoder():
+    items = results("16_conv_autoencoder")
+    errors = [items[f"nndl2020.num-recon-{split}"]["value"] for split in ("train", "val", "test")]
+    assert all(0.010 < error <= 0.0135 for error in errors)
+    assert items["nndl2020.fig-01"]["value"]["report_settings_end"] > errors[1]
+    grid = {item.rsplit(".", 1)[1]: entry["value"] for item, entry in items.items() if ".grid." in item}
+    found = {item.rsplit(".", 1)[1]: entry["value"] for item, entry in items.items() if ".best." in item}
+    assert all(value in grid[name] for name, value in found.items())
+
+
+def test_latent_codes_keep_the_digits_apart():
+    items = results("17_latent_structure")
+    view = items["nndl2020.fig-03"]["value"]
+    assert view["points"] == 10_000
+    assert 0.9 < view["knn_accuracy"] < 0.99
+    assert 0.9 < view["trustworthiness"] <= 1
+    assert all(items[f"nndl2020.fig-04{letter}"]["value"]["distance"] > 1 for letter in "abc")
+
+
+def test_denoisers():
+    items = results("18_denoising_autoencoder")
+    plain, denoising = (items[f"nndl2020.fig-0{n}"]["value"] for n in (5, 6))
+    assert denoising["recognised_as_7"] >= 6
+    assert denoising["mean_over_draws"] > plain["mean_over_draws"] + 1
+
+
+def test_transfer():
+    items = results("19_transfer_classification")
+    assert 0.955 < items["nndl2020.num-acc-first"]["value"] < 0.985
+    assert 0.989 <= items["nndl2020.num-cls-acc-test"]["value"] < 0.9965
+    table = items["nndl2020.fig-08"]["value"]
+    assert [sum(row) for row in table["matrix"]] == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert sum(table["matrix"][i][i] for i in range(10)) == table["trace"]
+    assert table["trace"] / 10_000 == pytest.approx(items["nndl2020.num-cls-acc-test"]["value"], abs=1e-4)
+    assert "axes are exchanged" in items["nndl2020.fig-08"]["report_wrong"]
+
+
+def test_dense_and_convolutional_vaes():
+    items = results("20_vae_dense")
+    assert items["nndl2020.table-vae"]["value"]["parameters"] == 1_068_820
+    models = items["nndl2020.q-7"]["value"]
+    for name in ("dense", "convolutional", "convolutional, large"):
+        assert 125 < models[name]["negative_elbo"] < 165
+        assert models[name]["frechet"] > 5
+        assert 2.7 < models[name]["class_entropy"] < 3.33

@@ -8,9 +8,15 @@ from lib.paths import NOTEBOOKS
 from lib.runner import execute, notebooks
 
 
-def produce(notebook, folder, monkeypatch):
-    """{file name: content} of a smoke run with an empty cache, without what is measured in seconds."""
-    monkeypatch.setenv("WORKBOOK_CACHE", str(folder / "models"))
+@pytest.fixture(scope="module")
+def caches(tmp_path_factory):
+    """One for the first runs and one for the second, so that shared models are trained once in each."""
+    return {run: tmp_path_factory.mktemp(f"models-{run}") for run in ("first", "second")}
+
+
+def produce(notebook, folder, cache, monkeypatch):
+    """{file name: content} of a smoke run, without what is measured in seconds."""
+    monkeypatch.setenv("WORKBOOK_CACHE", str(cache))
     monkeypatch.setenv("WORKBOOK_OUT", str(folder / "out"))
     folder.mkdir()
     execute(NOTEBOOKS / f"{notebook}.ipynb", folder / "executed.ipynb", {"profile": "smoke", "seed": 3})
@@ -19,8 +25,8 @@ def produce(notebook, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("notebook", [n for n in notebooks() if n != "21_scoreboard"])
-def test_same_seed_same_bytes(notebook, tmp_path, monkeypatch):
-    first, second = (produce(notebook, tmp_path / run, monkeypatch) for run in ("first", "second"))
+def test_same_seed_same_bytes(notebook, tmp_path, caches, monkeypatch):
+    first, second = (produce(notebook, tmp_path / run, cache, monkeypatch) for run, cache in caches.items())
     assert first.keys() == second.keys()
     assert [name for name in first if first[name] != second[name]] == []
     assert json.loads(first["results.json"])["seed"] == 3

@@ -124,3 +124,17 @@ def test_spell_explains_what_is_wrong(message, complaint):
 def test_orthonormal_needs_different_directions():
     with pytest.raises(ValueError, match="span no plane"):
         latent.orthonormal(torch.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]))
+
+
+def test_normal_fit_gives_back_mean_covariance_and_distances():
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(20_000, 2, generator=generator) * torch.tensor([3.0, 0.5]) + torch.tensor([1.0, -2.0])
+    mean, root = latent.normal_fit(codes)
+    torch.testing.assert_close(mean, torch.tensor([1.0, -2.0]), atol=0.08, rtol=0)
+    torch.testing.assert_close(root @ root.T, codes.T.cov())
+    points = mean + torch.tensor([[6.0, 0.0], [0.0, 1.0], [0.0, 0.0]])  # two, two and no standard deviations
+    torch.testing.assert_close(latent.mahalanobis(points, mean, root), torch.tensor([2.0, 2.0, 0.0]), atol=0.05, rtol=0)
+    flat = torch.cat([codes, codes[:, :1]], 1)  # three dimensions, but the codes fill two
+    mean, root = latent.normal_fit(flat)
+    drawn = mean + torch.randn(1000, 3, generator=generator) @ root.T
+    torch.testing.assert_close(drawn[:, 0], drawn[:, 2], atol=1e-2, rtol=0)

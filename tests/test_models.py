@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.models import vae as vaes
-from lib.models.autoencoder import Autoencoder
+from lib.models.autoencoder import Autoencoder, ConvAutoencoder
 from lib.models.cnn import CNN, certainty
 from lib.models.feedforward import ACTIVATIONS, FeedForward, FeedForwardStack
 from lib.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Generator
@@ -195,3 +195,41 @@ def test_spectral_normalisation_bounds_every_layer():
     assert len(weights) == 5
     for weight in weights:
         assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, rel=0.05)
+
+
+def test_conv_autoencoder_shapes_and_parameters():
+    model, x = ConvAutoencoder(), torch.rand(3, 1, 28, 28)
+    count = [sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder)]
+    assert count == [25034, 25281]
+    code = model.encode(x)
+    assert code.shape == (3, 10)
+    assert model(x).shape == (3, 784)
+    assert ((model(x) > 0) & (model(x) < 1)).all()
+    torch.testing.assert_close(model.encode(x.flatten(1)), code)  # flat images as well
+    assert (code < 0).any()  # no activation after the code
+    wide = ConvAutoencoder(channels=(16, 8, 64), hidden=32, code=4)
+    assert wide(x).shape == (3, 784)
+    shapes = [tuple(m.weight.shape) for m in wide.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    assert shapes == [(16, 1, 3, 3), (8, 16, 3, 3), (64, 8, 3, 3), (64, 8, 3, 3), (8, 16, 3, 3), (16, 1, 3, 3)]
+
+
+def test_dropout_of_the_conv_autoencoder_acts_only_in_training():
+    torch.manual_seed(0)
+    model, x = ConvAutoencoder(dropout=0.5), torch.rand(3, 784)
+    assert not model(x).equal(model(x))
+    model.eval()
+    assert model(x).equal(model(x))
+
+
+def test_conv_vae_has_the_interface_of_the_dense_one():
+    model, x = vaes.ConvVAE(), torch.rand(3, 784)
+    mean, log_variance = model.encode(x)
+    assert mean.shape == log_variance.shape == (3, 2)
+    logits = model.decode(mean)
+    assert logits.shape == (3, 784)
+    assert (logits < 0).any()
+    plain = ConvAutoencoder(code=2)
+    extra = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in plain.parameters())
+    assert extra == 64 * 2 + 2  # the second head
+    large = sum(p.numel() for p in vaes.ConvVAE(hidden=1810).parameters())
+    assert large == pytest.approx(sum(p.numel() for p in vaes.VAE((784, 512, 256, 2)).parameters()), rel=0.02)

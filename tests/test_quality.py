@@ -113,3 +113,43 @@ def test_assessment_of_real_images_is_the_floor():
     assert placed == {name: worse[name] for name in placed}
     assert scores["frechet"] < worse["frechet"]
     assert scores["coverage"] > worse["coverage"]
+
+
+def test_psnr_is_the_squared_error_in_decibels():
+    assert quality.psnr(0.01) == pytest.approx(20)
+    assert quality.psnr(1.0) == 0
+    assert quality.psnr(0.0) == math.inf
+
+
+def test_ssim_of_equal_and_of_flat_images():
+    a = torch.rand(3, 784, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(quality.ssim(a, a), torch.ones(3))
+    x, y, c1 = 0.3, 0.8, 0.01**2
+    flat = quality.ssim(torch.full((1, 1, 28, 28), x), torch.full((1, 1, 28, 28), y))
+    assert flat.item() == pytest.approx((2 * x * y + c1) / (x**2 + y**2 + c1), abs=5e-4)
+
+
+def test_ssim_by_its_definition():
+    """Square by square, with numpy's unbiased variances."""
+    generator = torch.Generator().manual_seed(1)
+    a, b = torch.rand(2, 784, generator=generator), torch.rand(2, 784, generator=generator)
+    c1, c2, expected = 0.01**2, 0.03**2, []
+    for p, q in zip(a.view(2, 28, 28).double().numpy(), b.view(2, 28, 28).double().numpy(), strict=True):
+        values = []
+        for i in range(22):
+            for j in range(22):
+                x, y = p[i : i + 7, j : j + 7].ravel(), q[i : i + 7, j : j + 7].ravel()
+                (vx, cxy), (_, vy) = np.cov(x, y)
+                mx, my = x.mean(), y.mean()
+                values.append((2 * mx * my + c1) * (2 * cxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2)))
+        expected.append(np.mean(values))
+    np.testing.assert_allclose(quality.ssim(a, b).numpy(), expected, atol=1e-5)
+
+
+def test_noise_lowers_ssim_and_many_images_are_measured_alike():
+    clean = torch.zeros(1500, 784)
+    clean[:, 300:400] = 1
+    noise = torch.randn(1500, 784, generator=torch.Generator().manual_seed(0))
+    little, much = (quality.ssim(clean, clean + sd * noise) for sd in (0.1, 0.5))
+    assert (much < little).all()
+    torch.testing.assert_close(little[1200:1201], quality.ssim(clean[1200:1201], (clean + 0.1 * noise)[1200:1201]))

@@ -108,3 +108,11 @@ def test_unknown_sampler_and_storage_are_named(monkeypatch):
     monkeypatch.setenv("OPTUNA_STORAGE", "nonsense")
     with pytest.raises(ValueError, match=r"OPTUNA_STORAGE.*postgresql://"):
         search("a", loss, SPACE, trials=1)
+
+
+def test_a_search_begins_with_the_choice_it_is_given():
+    start = {"a": 7, "b": 0, "c": 2}
+    for sampler in ("tpe", "random"):
+        study = search("a", loss, SPACE, trials=3, first=start, sampler=sampler)
+        assert study.trials[0].params == start
+        assert len(search("a", loss, SPACE, trials=3, first=start, sampler=sampler).trials) == 3

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lib import data, training
-from lib.models.autoencoder import Autoencoder
+from lib.models.autoencoder import Autoencoder, ConvAutoencoder
 from lib.models.cnn import CNN
 from lib.models.feedforward import FeedForward
 from lib.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Generator
@@ -428,3 +428,95 @@ def test_vae_is_watched_after_every_epoch(small):
 
 def decode_point(vae, point):
     return vae.decode(point)
+
+
+CONV_AE = {"build": ConvAutoencoder, "batch_size": 64, "lr": 1e-2}
+
+
+def test_conv_autoencoder_reaches_its_band(small):
+    train, test = small
+    images, held_out = data.unit(train.images), data.unit(test.images)
+    _, history = training.train_autoencoder(train=images, evaluate_on={"test": held_out}, epochs=6, **CONV_AE)
+    mean_image = (held_out - images.mean(0)).square().mean().item()
+    assert 0.02 < history["test_loss"][-1] < 0.6 * mean_image
+    assert history["test_loss"][-1] < history["test_loss"][0]
+
+
+def watched_codes(model, images):
+    return model.encode(images)
+
+
+def test_autoencoder_is_watched_without_dropout_and_without_changing_the_training(small):
+    images = data.unit(small[0].images[:200])
+    settings = CONV_AE | {"build": partial(ConvAutoencoder, dropout=0.5), "train": images, "epochs": 3}
+    plain, _ = training.train_autoencoder(evaluate_on={}, **settings)
+    watch = partial(watched_codes, images=images[:5])
+    state, history = training.train_autoencoder(evaluate_on={"train": images}, watch=watch, **settings)
+    watched = state.pop("watched")
+    assert watched.shape == (3, 5, 10)
+    assert same(state, plain)
+    model = ConvAutoencoder(dropout=0.5)
+    model.load_state_dict(state)
+    torch.testing.assert_close(watched[-1], model.eval().encode(images[:5]))
+    assert history["train_loss"][-1] == pytest.approx(training.reconstruction_error(model.train(), images), rel=0.3)
+    assert model.training  # as it was given
+
+
+def add(x, generator, sd):
+    return x + sd * torch.randn(x.shape, generator=generator)
+
+
+def test_corrupted_inputs_have_clean_targets(small):
+    """A denoiser is better on noise than the plain one, and its loss is measured against clean images."""
+    images = data.unit(small[0].images)
+    settings = CONV_AE | {"train": images, "evaluate_on": {}, "epochs": 5}
+    noisy = add(images, torch.Generator().manual_seed(1), 0.5)
+
+    def error(corrupt):
+        model = ConvAutoencoder()
+        model.load_state_dict(training.train_autoencoder(corrupt=corrupt, **settings)[0])
+        with torch.inference_mode():
+            return (model(noisy) - images.flatten(1)).square().mean().item()
+
+    assert error(partial(add, sd=0.5)) < 0.9 * error(None)
+    assert same(*(training.train_autoencoder(corrupt=c, **settings)[0] for c in (None, partial(add, sd=0.0))))
+
+
+def test_after_epoch_sees_the_history_and_may_end_the_training(small):
+    images, seen = data.unit(small[0].images[:100]), []
+
+    class Enough(Exception):
+        pass
+
+    def stop(epoch, history):
+        seen.append((epoch, history["test_loss"][-1]))
+        if epoch == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        training.train_autoencoder(train=images, evaluate_on={"test": images}, epochs=5, after_epoch=stop, **CONV_AE)
+    assert [epoch for epoch, _ in seen] == [1, 2]
+
+
+@pytest.mark.parametrize("optimiser", list(training.OPTIMISERS))
+def test_every_optimiser_trains_an_autoencoder_and_leaves_frozen_weights(optimiser, small):
+    images = data.unit(small[0].images[:256])
+
+    def frozen():
+        model = ConvAutoencoder()
+        model.encoder.requires_grad_(False)
+        return model
+
+    settings = CONV_AE | {"build": frozen, "lr": 1.0 if optimiser == "sgd" else 1e-3, "optimiser": optimiser}
+    state, history = training.train_autoencoder(train=images, evaluate_on={}, epochs=3, one_cycle=False, **settings)
+    assert history["train_loss"][-1] < history["train_loss"][0]
+    torch.manual_seed(0)
+    start = ConvAutoencoder().state_dict()
+    for name, tensor in state.items():
+        assert tensor.equal(start[name]) == name.startswith("encoder"), name
+
+
+def test_unknown_optimiser_of_an_autoencoder_is_named(small):
+    images = data.unit(small[0].images[:100])
+    with pytest.raises(ValueError, match="unknown optimiser 'adma'; choose one of sgd"):
+        training.train_autoencoder(train=images, evaluate_on={}, epochs=1, optimiser="adma", **CONV_AE)
