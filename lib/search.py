@@ -49,7 +49,7 @@ def search(
     if sampler not in ("tpe", "random"):
         raise ValueError(f'sampler must be "tpe" or "random", got {sampler!r}')
     study = _open(name, evaluate, [space, first, sampler, seed, settings])
-    if first and not study.get_trials(deepcopy=False):
+    if first and all(t.state == TrialState.FAIL for t in study.get_trials(deepcopy=False)):
         study.enqueue_trial(first)
     left = trials - len(study.get_trials(deepcopy=False, states=FINISHED))
 

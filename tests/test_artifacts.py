@@ -196,8 +196,9 @@ def test_killed_training_leaves_nothing_and_does_not_block_the_next(tmp_path):
     assert subprocess.run([sys.executable, "-c", slow, str(log)], timeout=60).returncode == 0
 
 
-def test_code_edited_after_it_was_loaded_is_run_but_not_kept(tmp_path, monkeypatch, capsys):
-    """Else its new text would stand for what the old code computed."""
+@pytest.fixture
+def on_disk(tmp_path, monkeypatch):
+    """A module of lib with a file, loaded before this process began."""
     file = tmp_path / "probe.py"
     file.write_text(BASE)
     probe = types.ModuleType("lib._on_disk")
@@ -205,6 +206,12 @@ def test_code_edited_after_it_was_loaded_is_run_but_not_kept(tmp_path, monkeypat
     monkeypatch.setitem(sys.modules, "lib._on_disk", probe)
     exec(compile(BASE, file, "exec"), probe.__dict__)
     os.utime(file, (artifacts.STARTED - 9, artifacts.STARTED - 9))
+    return probe, file
+
+
+def test_code_edited_after_it_was_loaded_is_run_but_not_kept(on_disk, capsys):
+    """Else its new text would stand for what the old code computed."""
+    probe, file = on_disk
     artifacts.trained("probe", probe.train, n=3)
     kept = set(paths.cache_dir().iterdir())
     file.write_text(BASE.replace("RATE = 2.0", "RATE = 5.0"))
@@ -214,15 +221,9 @@ def test_code_edited_after_it_was_loaded_is_run_but_not_kept(tmp_path, monkeypat
     assert "probe.py was edited after this process loaded it (restart the kernel" in capsys.readouterr().err
 
 
-def test_training_whose_code_is_edited_meanwhile_is_kept(tmp_path, monkeypatch):
+def test_training_whose_code_is_edited_meanwhile_is_kept(on_disk):
     """The key was made of the code as it was loaded, which is what ran."""
-    file = tmp_path / "probe.py"
-    file.write_text(BASE)
-    probe = types.ModuleType("lib._on_disk")
-    probe.__file__ = str(file)
-    monkeypatch.setitem(sys.modules, "lib._on_disk", probe)
-    exec(compile(BASE, file, "exec"), probe.__dict__)
-    os.utime(file, (artifacts.STARTED - 9, artifacts.STARTED - 9))
+    probe, file = on_disk
 
     def train(n, then):
         os.utime(file, (artifacts.STARTED + 9, artifacts.STARTED + 9))

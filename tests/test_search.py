@@ -110,9 +110,13 @@ def test_unknown_sampler_and_storage_are_named(monkeypatch):
         search("a", loss, SPACE, trials=1)
 
 
-def test_a_search_begins_with_the_choice_it_is_given():
+def test_a_search_begins_with_the_choice_it_is_given(tmp_path):
     start = {"a": 7, "b": 0, "c": 2}
     for sampler in ("tpe", "random"):
         study = search("a", loss, SPACE, trials=3, first=start, sampler=sampler)
         assert study.trials[0].params == start
         assert len(search("a", loss, SPACE, trials=3, first=start, sampler=sampler).trials) == 3
+    settings = {"trials": 3, "first": start, "log": str(tmp_path / "log"), "stop_at": 1}
+    with pytest.raises(KeyboardInterrupt):
+        search("a", counted, SPACE, **settings)
+    assert finished(search("a", counted, SPACE, **settings))[0][0] == start
