@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import http.client
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -110,8 +111,9 @@ def symmetric(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Float images (N, 784) or (N, 1, 28, 28) in [0, 1] → uint8 (N, 28, 28), to be shown."""
-    return images.detach().clamp(0, 1).mul(255).round().to(torch.uint8).view(-1, 28, 28)
+    """Square float images (N, H·H) or (N, 1, H, H) in [0, 1] → uint8 (N, H, H), to be shown."""
+    side = math.isqrt(images[0].numel())
+    return images.detach().clamp(0, 1).mul(255).round().to(torch.uint8).reshape(-1, side, side)
 
 
 def random_shift(images: Tensor, generator: torch.Generator, pixels: int = 2) -> Tensor:

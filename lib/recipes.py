@@ -41,6 +41,7 @@ CONVOLUTIONAL = {
 AUTOENCODER = {"build": Autoencoder, "batch_size": 256, "lr": 2e-3}
 CONV_AUTOENCODER = {"build": ConvAutoencoder, "batch_size": 128, "lr": 2e-2}
 VARIATIONAL = {"build": VAE, "batch_size": 256, "lr": 8e-3}
+NARROW = {"batch_size": 128, "lr": 3e-3}  # of narrow(d)
 ADVERSARIAL = {
     "build_generator": partial(Generator, latent=25),
     "build_discriminator": Discriminator,
@@ -48,6 +49,17 @@ ADVERSARIAL = {
     "batch_size": 128,
     "lr": 3e-4,
     "average": 0.999,
+}
+
+# the report's rate and batch size; the tutorial it follows has a rate of 2e-4
+ADVERSARIAL_LINEAR = {
+    "build_generator": partial(Generator, latent=2),
+    "build_discriminator": Discriminator,
+    "latent": 2,
+    "batch_size": 100,
+    "lr": 5e-4,
+    "average": 0.999,
+    "trace_every": 50,
 }
 
 # rate and batch size by the Fréchet distance and the class entropy of what it makes after equal time
@@ -67,9 +79,11 @@ EPOCHS = {
     "feedforward": {"smoke": 4, "standard": 15, "report": 40},
     "cnn": {"smoke": 5, "standard": 5, "report": 20},
     "autoencoder": {"smoke": 3, "standard": 14, "report": 40},
+    "narrow_autoencoder": {"smoke": 3, "standard": 4, "report": 20},
     "conv_autoencoder": {"smoke": 4, "standard": 30, "report": 60},
     "vae": {"smoke": 4, "standard": 90, "report": 120},
     "gan": {"smoke": 2, "standard": 12, "report": 100},
+    "linear_gan": {"smoke": 2, "standard": 20, "report": 20},
     "conv_gan": {"smoke": 1, "standard": 4, "report": 20},
 }
 
@@ -93,6 +107,21 @@ def autoencoder(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[
     sets = {"train": unit(train.images), "evaluate_on": {"test": unit(test.images)}}
     done = trained("autoencoder", train_autoencoder, **sets, epochs=epochs, seed=seed, **AUTOENCODER)
     return loaded(AUTOENCODER["build"](), done.state), done
+
+
+def narrow(dimension: int) -> Autoencoder:
+    """An autoencoder 784-512-dimension-512-784 with ReLU, as in Advanced Deep Learning 2024."""
+    return Autoencoder((784, 512, dimension), activation="relu")
+
+
+def narrow_autoencoder(
+    train: Split, test: Split, dimension: int, epochs: int, seed: int = 0
+) -> tuple[Autoencoder, Trained]:
+    """One of notebook 07's autoencoders, in evaluation mode; takes images from ``data.unit``."""
+    sets = {"train": unit(train.images), "evaluate_on": {"test": unit(test.images)}}
+    build = partial(narrow, dimension)
+    done = trained("autoencoder-narrow", train_autoencoder, build=build, **sets, epochs=epochs, seed=seed, **NARROW)
+    return loaded(build(), done.state), done
 
 
 def conv_autoencoder(
@@ -127,6 +156,24 @@ def gan(train: Split, epochs: int, seed: int = 0) -> tuple[Generator, Trained]:
     watch = partial(outputs, inputs=noise.to(device()))
     done = trained("gan", train_gan, real=real, epochs=epochs, watch=watch, seed=seed, **ADVERSARIAL)
     return loaded(ADVERSARIAL["build_generator"](), part(done.state, "generator")), done
+
+
+def linear_gan(train: Split, epochs: int, seed: int = 0) -> tuple[Generator, Trained]:
+    """Notebook 09's generator with two latent numbers, in evaluation mode; makes images in [-1, 1].
+
+    Watched are 25 noise vectors.
+    """
+    settings = {
+        "real": symmetric(train.images).flatten(1),
+        "epochs": epochs,
+        "precision": fast_precision(),
+        "watch": partial(
+            outputs, inputs=torch.randn(25, 2, generator=torch.Generator().manual_seed(seed)).to(device())
+        ),
+        "seed": seed,
+    }
+    done = trained("gan-linear", train_gan, **settings, **ADVERSARIAL_LINEAR)
+    return loaded(Generator(latent=2), part(done.state, "generator")), done
 
 
 def conv_gan(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[ConvGenerator, Trained]:

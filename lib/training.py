@@ -366,7 +366,7 @@ def train_gan(
     generator, discriminator = (
         _build(b, seed).to(on, memory_format=torch.channels_last) for b in (build_generator, build_discriminator)
     )
-    if one_pass and any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in discriminator.modules()):
+    if one_pass and _has_batch_norm(discriminator):
         raise ValueError("batch norm in the discriminator mixes images, so that one pass cannot give both gradients")
     shown = copy.deepcopy(generator).requires_grad_(False).eval()
     settings = {"lr": lr, "betas": tuple(betas), "fused": True}
@@ -447,13 +447,15 @@ def update_in_turn(
 
     L(D) = ½ BCE(D(x), ``real_target``) + ½ BCE(D(G(z)), 0); L(G) = BCE(D(G(z')), 1), plus the mean of
     ``guide(G(z'))`` (B,) if there is a guide, with ``fresh`` noise z'. Both kinds of images pass the discriminator as
-    one batch. Returns its logits (2, B), real first, and those (B,) of the generator's step.
+    one batch; with batch norm in it each kind on its own, because generated images alone is what it meets in the
+    generator's step. Returns its logits (2, B), real first, and those (B,) of the generator's step.
     """
     half = partial(torch.autocast, real.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with half():
         with torch.no_grad():
             fake = generator(z).float()
-        logits = discriminator(torch.cat([real, fake])).float().view(2, -1)
+        kinds = [real, fake] if _has_batch_norm(discriminator) else [torch.cat([real, fake])]
+        logits = torch.cat([discriminator(x) for x in kinds]).float().view(2, -1)
     targets = torch.tensor([[real_target], [0.0]], device=logits.device).expand_as(logits)
     d_opt.zero_grad()
     F.binary_cross_entropy_with_logits(logits, targets).backward()
@@ -471,6 +473,11 @@ def update_in_turn(
         weight.grad = gradient
     g_opt.step()
     return logits.detach(), fooled.detach()
+
+
+def _has_batch_norm(network: nn.Module) -> bool:
+    """Does it mix the images of a batch?"""
+    return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules())
 
 
 def adversarial_gradients(

@@ -205,7 +205,47 @@ def test_dense_and_convolutional_vaes():
     items = results("20_vae_dense")
     assert items["nndl2020.table-vae"]["value"]["parameters"] == 1_068_820
     models = items["nndl2020.q-7"]["value"]
-    for name in ("dense", "convolutional", "convolutional, large"):
+    for name in ("dense", "convolutional", "convolutional, wide"):
         assert 125 < models[name]["negative_elbo"] < 165
         assert models[name]["frechet"] > 5
         assert 2.7 < models[name]["class_entropy"] < 3.33
+
+
+def test_pca_is_exact_and_above_the_autoencoder():
+    items = results("07_autoencoder_vs_pca")
+    curve = items["adl2024.fig-q3"]["value"]
+    exact = items_of("07_autoencoder_vs_pca")["adl2024.fig-q3"]["comparable"]["pca_train_mse"]
+    assert curve["pca_train_mse"] == pytest.approx(exact, abs=6e-7)
+    assert items["adl2024.num-q3-ae-below-pca"]["value"] == 19
+    assert all(0.005 < a < p for a, p in zip(curve["autoencoder_test_mse"], curve["pca_test_mse"], strict=True))
+    assert items["adl2024.num-q2-deterministic"]["value"] == 0
+    runs = items["adl2024.q1"]["value"]
+    assert all(0.02 < distance < 0.99 for distance in runs["procrustes"].values())
+    assert all(0.035 < error < 0.05 for error in runs["test_mse"].values())
+
+
+def test_vae_fills_its_plane():
+    value = results("08_autoencoder_vs_vae")["adl2024.q4"]["value"]
+    fill = value["fill"]
+    assert fill["autoencoder, fitted normal"] < fill["VAE, its prior"] <= fill["normal distribution itself"]
+    assert value["p_sets_alike"] > 0.001
+    assert value["more_even_paths"] > 0.5
+    assert value["judged"]["VAE"]["class_entropy"] > value["judged"]["autoencoder"]["class_entropy"]
+
+
+def test_linear_gan():
+    items = results("09_gan_linear")
+    assert items["statsm231a.table-generator"]["value"]["parameters"] == 1_461_264
+    assert items["statsm231a.table-discriminator"]["value"]["parameters"] == 1_460_225
+    value = items["statsm231a.q-task"]["value"]
+    assert len(value["grid"]) == 9
+    assert 2 < value["after_all_epochs"]["class_entropy"] < 3.33
+
+
+def test_dcgan():
+    items = results("10_dcgan")
+    assert items["statsm231a.table-generator-dc"]["value"]["parameters_no_bias"] == 12_654_336
+    assert items["statsm231a.table-discriminator-dc"]["value"]["parameters_no_bias"] == 11_032_064
+    quality = items["statsm231a.q-conclusion"]["value"]["dcgan"]
+    assert quality["class_entropy"] >= 3.15
+    assert quality["confidence"] >= 0.85

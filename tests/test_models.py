@@ -9,7 +9,16 @@ from lib.models import vae as vaes
 from lib.models.autoencoder import Autoencoder, ConvAutoencoder
 from lib.models.cnn import CNN, certainty
 from lib.models.feedforward import ACTIVATIONS, FeedForward, FeedForwardStack
-from lib.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Generator
+from lib.models.gan import (
+    ConvDiscriminator,
+    ConvGenerator,
+    DCDiscriminator,
+    DCGenerator,
+    Discriminator,
+    Generator,
+)
+from lib.plots import layer_shapes
+from lib.recipes import narrow
 
 
 @pytest.mark.parametrize(
@@ -233,3 +242,43 @@ def test_conv_vae_has_the_interface_of_the_dense_one():
     assert extra == 64 * 2 + 2  # the second head
     large = sum(p.numel() for p in vaes.ConvVAE(hidden=1810).parameters())
     assert large == pytest.approx(sum(p.numel() for p in vaes.VAE((784, 512, 256, 2)).parameters()), rel=0.02)
+
+
+def test_dcgan_has_the_parameters_of_the_report():
+    assert sum(p.numel() for p in DCGenerator().parameters()) == 12_654_336
+    assert sum(p.numel() for p in DCDiscriminator().parameters()) == 11_032_064
+
+
+def test_dcgan_shapes_at_any_width():
+    for width in (2, 6):
+        generator, discriminator = DCGenerator(width, latent=7), DCDiscriminator(width)
+        assert generator.latent == 7
+        images = generator(torch.randn(3, 7))
+        assert images.shape == (3, 1, 64, 64)
+        assert images.abs().max() <= 1
+        assert discriminator(images).shape == (3, 1)
+        kept = [
+            shape[1:] for layer, shape, _ in layer_shapes(DCGenerator(width), torch.zeros(1, 100)) if "Conv" in layer
+        ]
+        assert kept == [(8 * width, 4, 4), (4 * width, 8, 8), (2 * width, 16, 16), (width, 32, 32), (1, 64, 64)]
+
+
+def test_dcgan_starts_as_prescribed():
+    torch.manual_seed(0)
+    for network in (DCGenerator(32), DCDiscriminator(32)):
+        weights = torch.cat([m.weight.flatten() for m in network if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)])
+        scales = torch.cat([m.weight for m in network if isinstance(m, nn.BatchNorm2d)])
+        assert weights.std().item() == pytest.approx(0.02, rel=0.02)
+        assert abs(weights.mean().item()) < 1e-3
+        assert scales.mean().item() == pytest.approx(1, abs=0.01)
+        assert scales.std().item() == pytest.approx(0.02, rel=0.2)
+
+
+def test_linear_gan_with_two_latent_numbers():
+    assert sum(p.numel() for p in Generator(latent=2).parameters()) == 1_461_264
+    assert sum(p.numel() for p in Discriminator().parameters()) == 1_460_225
+
+
+@pytest.mark.parametrize(("dimension", "parameters"), [(2, 806_674), (10, 814_874), (20, 825_124)])
+def test_narrow_autoencoder_parameters(dimension, parameters):
+    assert sum(p.numel() for p in narrow(dimension).parameters()) == parameters

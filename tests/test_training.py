@@ -1,3 +1,4 @@
+import copy
 from functools import partial
 
 import pytest
@@ -8,7 +9,7 @@ from lib import data, training
 from lib.models.autoencoder import Autoencoder, ConvAutoencoder
 from lib.models.cnn import CNN
 from lib.models.feedforward import FeedForward
-from lib.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Generator
+from lib.models.gan import ConvDiscriminator, ConvGenerator, DCDiscriminator, DCGenerator, Discriminator, Generator
 from lib.models.vae import VAE
 
 FF = {
@@ -383,6 +384,20 @@ def test_gan_refuses_batch_norm_in_the_discriminator():
     build = partial(torch.nn.BatchNorm1d, 784)
     with pytest.raises(ValueError, match="batch norm in the discriminator"):
         training.train_gan(real=torch.zeros(50, 784), epochs=1, one_pass=True, **GAN | {"build_discriminator": build})
+
+
+def test_batch_norm_in_the_discriminator_sees_each_kind_alone():
+    torch.manual_seed(0)
+    generator, discriminator = DCGenerator(2, latent=5), DCDiscriminator(2)
+    real, z, fresh = torch.rand(6, 1, 64, 64), torch.randn(6, 5), torch.randn(6, 5)
+    before = copy.deepcopy(generator), copy.deepcopy(discriminator)
+    optimisers = [torch.optim.SGD(network.parameters(), 1e-3) for network in (generator, discriminator)]
+    logits, _ = training.update_in_turn(generator, discriminator, *optimisers, real, z, fresh)
+    with torch.no_grad():
+        alone = [before[1](x).flatten() for x in (real, before[0](z))]
+        together = before[1](torch.cat([real, before[0](z)])).view(2, -1)
+    torch.testing.assert_close(logits, torch.stack(alone))
+    assert (logits - together).abs().max() > 1e-3
 
 
 def test_smoothed_labels_keep_the_discriminator_less_sure(small):

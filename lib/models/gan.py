@@ -1,5 +1,5 @@
-"""Generators and discriminators: of linear layers (CPSC 453, section 4.2, taught in notebook 05) and of convolutions
-(LINMA2472, section 1, taught in notebook 12)."""
+"""Generators and discriminators: of linear layers (CPSC 453, section 4.2, taught in notebook 05), of convolutions
+(LINMA2472, section 1, taught in notebook 12), and the DCGAN (STATS M231A, section 1.4.2, taught in notebook 10)."""
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
@@ -85,3 +85,61 @@ class ConvDiscriminator(nn.Sequential):
             *block(128, 128, stride=2),  # → 128×7×7
             *(nn.Flatten(), wrap(nn.Linear(128 * 7 * 7, 1))),
         )
+
+
+class DCGenerator(nn.Sequential):
+    """Five transposed convolutions: noise (B, latent) → images (B, 1, 64, 64) in [-1, 1].
+
+    Batch norm and ReLU follow all but the last, with 8, 4, 2 and 1 times ``width`` channels: 12,654,336 parameters at
+    a width of 128. Start of the weights: Radford et al. 2016.
+    """
+
+    def __init__(self, width: int = 128, latent: int = 100):
+        def block(inputs: int, outputs: int, stride: int = 2, padding: int = 1) -> list[nn.Module]:
+            up = nn.ConvTranspose2d(inputs, outputs, 4, stride, padding, bias=False)
+            return [up, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+
+        super().__init__(
+            nn.Unflatten(1, (latent, 1, 1)),
+            *block(latent, 8 * width, stride=1, padding=0),  # → 1024×4×4 at a width of 128
+            *block(8 * width, 4 * width),  # → 512×8×8
+            *block(4 * width, 2 * width),  # → 256×16×16
+            *block(2 * width, width),  # → 128×32×32
+            *(nn.ConvTranspose2d(width, 1, 4, 2, 1, bias=False), nn.Tanh()),  # → 1×64×64
+        )
+        self.apply(_dcgan_start)
+
+    @property
+    def latent(self) -> int:
+        """Length of the noise."""
+        return self[1].in_channels
+
+
+class DCDiscriminator(nn.Sequential):
+    """The mirror image of ``DCGenerator``: images (B, 1, 64, 64) in [-1, 1] → logit of "real" (B, 1).
+
+    LeakyReLU(0.2) follows all but the last of five convolutions, batch norm the three in the middle: 11,032,064
+    parameters at a width of 128.
+    """
+
+    def __init__(self, width: int = 128):
+        def block(inputs: int, outputs: int) -> list[nn.Module]:
+            down = nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)
+            return [down, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2, inplace=True)]
+
+        super().__init__(
+            *(nn.Conv2d(1, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)),  # → 128×32×32
+            *block(width, 2 * width),  # → 256×16×16
+            *block(2 * width, 4 * width),  # → 512×8×8
+            *block(4 * width, 8 * width),  # → 1024×4×4
+            *(nn.Conv2d(8 * width, 1, 4, 1, 0, bias=False), nn.Flatten()),
+        )
+        self.apply(_dcgan_start)
+
+
+def _dcgan_start(layer: nn.Module) -> None:
+    """Weights of convolutions from N(0, 0.02²), scales of batch norm from N(1, 0.02²)."""
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(layer.weight, 0, 0.02)
+    if isinstance(layer, nn.BatchNorm2d):
+        nn.init.normal_(layer.weight, 1, 0.02)
