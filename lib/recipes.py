@@ -52,13 +52,11 @@ ADVERSARIAL = {
 }
 
 # the report's rate and batch size; the tutorial it follows has a rate of 2e-4
-ADVERSARIAL_LINEAR = {
+ADVERSARIAL_LINEAR = ADVERSARIAL | {
     "build_generator": partial(Generator, latent=2),
-    "build_discriminator": Discriminator,
     "latent": 2,
     "batch_size": 100,
     "lr": 5e-4,
-    "average": 0.999,
     "trace_every": 50,
 }
 
