@@ -31,6 +31,11 @@ def accuracy(predicted: Tensor, true: Tensor) -> float:
     return (predicted == true).float().mean().item()
 
 
+def parameters(model: nn.Module) -> int:
+    """How many numbers a model learns."""
+    return sum(p.numel() for p in model.parameters())
+
+
 def confusion_matrix(predicted: Tensor, true: Tensor, classes: int = 10) -> Tensor:
     """Counts (classes, classes): rows are true labels, columns predicted labels."""
     return torch.bincount(true * classes + predicted, minlength=classes**2).view(classes, classes)

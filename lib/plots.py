@@ -64,6 +64,18 @@ def line(
     return ax.figure
 
 
+def loss_over_iterations(
+    iterations: Sequence[float], values: Sequence[float], *, title: str, level: float, level_name: str
+) -> Figure:
+    """One loss in nats over the iterations of a training, from 0, with a level line."""
+    fig, ax = plt.subplots(figsize=(8, 3.4))
+    ax.plot(iterations, values, lw=1.2)
+    ax.axhline(level, color="0.4", lw=1, ls="--", label=level_name)
+    ax.set(title=title, xlabel="iteration", ylabel="nats", ylim=(0, None))
+    ax.legend()
+    return fig
+
+
 def log_axis(ax: plt.Axes) -> None:
     """Logarithmic y axis with plain numbers, also where it spans less than a decade."""
     ax.set_yscale("log")

@@ -239,7 +239,7 @@ def test_linear_gan():
     assert items["statsm231a.table-discriminator"]["value"]["parameters"] == 1_460_225
     value = items["statsm231a.q-task"]["value"]
     assert len(value["grid"]) == 9
-    assert 2 < value["after_all_epochs"]["class_entropy"] < 3.33
+    assert 1 < value["after_all_epochs"]["class_entropy"] < 3.33
 
 
 def test_dcgan():

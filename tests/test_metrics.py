@@ -78,3 +78,7 @@ def test_wilson_interval():
     assert (low, high) == pytest.approx((0.4038, 0.5962), abs=1e-4)
     low, high = metrics.wilson_interval(1.0, 10)
     assert (low, high) == pytest.approx((0.7225, 1.0), abs=1e-4)
+
+
+def test_parameters_are_counted_with_biases():
+    assert metrics.parameters(torch.nn.Linear(3, 5)) == 20

@@ -113,3 +113,12 @@ def test_choosing_and_typing_in_jupyterlab(monkeypatch, capsys):
     assert shown[-1].axes[0].get_title() == "14"
     with pytest.raises(ValueError, match="not thirteen"):
         explore.typed(title_figure, "13")
+
+
+def test_loss_over_iterations_starts_at_zero_and_names_its_level():
+    fig = plots.loss_over_iterations([10, 30], [2.0, 1.0], title="Loss", level=0.7, level_name="cannot tell")
+    (ax,) = fig.axes
+    assert ax.get_ylim()[0] == 0
+    assert ax.lines[0].get_xydata().tolist() == [[10, 2], [30, 1]]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cannot tell"]
+    plt.close(fig)
