@@ -7,11 +7,10 @@ SEEDS    ?= $(SEED)
 NOTEBOOK ?= all
 JOBS     ?= 1
 THREADS  ?= 2
-ATTEMPTS ?= 2
 PYTHON   ?= python3
 
 # make ignores a mistyped variable; we do not
-KNOWN   := PROFILE SEED SEEDS NOTEBOOK JOBS THREADS ATTEMPTS PYTHON
+KNOWN   := PROFILE SEED SEEDS NOTEBOOK JOBS THREADS PYTHON
 GIVEN   := $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES -*,$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -28,7 +27,7 @@ help:
 	@echo "make figures [PROFILE=smoke|standard|report] [SEED=0 | SEEDS='0 1 2'] [NOTEBOOK=01_feedforward] [JOBS=1] [THREADS=2]"
 	@echo "make test      unit tests, and every notebook in profile smoke"
 	@echo "make lab       JupyterLab on this checkout"
-	@echo "make bench [ATTEMPTS=2]  side-by-side timings: the textbook loop against ours"
+	@echo "make bench     side-by-side timings: the textbook loop against ours"
 	@echo "make check     versions, device, threads, data, and how to mend what is wrong"
 	@echo "make refresh   store the checked outputs of all notebooks again; make clean-notebooks strips the rest"
 	@echo "make lint      ruff, and that notebooks are committed clean"
@@ -45,7 +44,7 @@ lab: data
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 bench: data
-	@$(BIN)/python -m benchmarks.run --attempts $(ATTEMPTS)
+	@$(BIN)/python -m benchmarks.run
 
 check: env
 	@$(BIN)/python -m lib.check

@@ -4,7 +4,6 @@ Textbook means what the reports did: torchvision's dataset, ToTensor for every i
 and the evaluation of the report. Seconds depend on the machine; the ratios are what to read.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -241,17 +240,14 @@ def step_rate(hidden: int = 512, batch_size: int = 512, steps: int = 300) -> flo
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--attempts", type=int, default=2, choices=range(1, 11), metavar="1..10", help="keep the best")
-    attempts = parser.parse_args().attempts
     compute.configure()
     os.environ["WORKBOOK_OUT"] = ""  # no progress bars between the measurements
     same = {"one_cycle": False, "prepare": data.unit, "optimiser": "sgd", "lr": 0.01, "batch_size": 128}
     cnn_same = {"one_cycle": False, "prepare": data.symmetric, "optimiser": "adam", "lr": 1e-3, "batch_size": 32}
     seconds: dict[str, list[tuple[float, float]]] = {"128": [], "512": [], "cnn": []}
     with tempfile.TemporaryDirectory() as scratch:
-        for attempt in range(attempts):  # in turn, because the speed of a shared machine drifts
-            print(f"attempt {attempt + 1} of {attempts} …", file=sys.stderr)
+        for attempt in range(2):  # in turn, because the speed of a shared machine drifts
+            print(f"attempt {attempt + 1} of 2 …", file=sys.stderr)
             for hidden in (128, 512):
                 textbook = textbook_feedforward(Path(scratch), hidden)
                 seconds[str(hidden)].append((textbook, ours(3, build=partial(FeedForward, hidden), **same)[0]))

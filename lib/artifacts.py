@@ -55,10 +55,8 @@ def trained(name: str, train: Callable[..., tuple[dict, dict]], /, **settings: o
     kept. Raises TypeError for a setting whose content cannot be hashed.
     """
     try:
-        key, described = (
-            training_key(train, settings),
-            fingerprint(settings),
-        )  # now, as loaded: it may be edited meanwhile
+        key = training_key(train, settings)
+        described = fingerprint(settings)  # now, because the code may be edited while the training runs
     except Edited as edited:
         print(f"{name}: {edited}; training with the code as it was loaded, without keeping it", file=sys.stderr)
         return Trained(*train(**settings))

@@ -161,17 +161,16 @@ def linear_gan(train: Split, epochs: int, seed: int = 0) -> tuple[Generator, Tra
 
     Watched are 25 noise vectors.
     """
+    noise = torch.randn(25, ADVERSARIAL_LINEAR["latent"], generator=torch.Generator().manual_seed(seed))
     settings = {
         "real": symmetric(train.images).flatten(1),
         "epochs": epochs,
         "precision": fast_precision(),
-        "watch": partial(
-            outputs, inputs=torch.randn(25, 2, generator=torch.Generator().manual_seed(seed)).to(device())
-        ),
+        "watch": partial(outputs, inputs=noise.to(device())),
         "seed": seed,
     }
     done = trained("gan-linear", train_gan, **settings, **ADVERSARIAL_LINEAR)
-    return loaded(Generator(latent=2), part(done.state, "generator")), done
+    return loaded(ADVERSARIAL_LINEAR["build_generator"](), part(done.state, "generator")), done
 
 
 def conv_gan(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[ConvGenerator, Trained]:
