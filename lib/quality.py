@@ -7,7 +7,6 @@ they see strokes rather than pixels, and every notebook measures with the same r
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lib.models.feedforward import ACTIVATIONS, FeedForward
@@ -104,16 +103,16 @@ def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     """
     unbiased = window**2 / (window**2 - 1)
     c1, c2 = 0.01**2, 0.03**2  # keep the ratios finite where both images are flat
+    first = torch.arange(28 - window + 1, device=a.device).view(-1, 1)
+    offset = torch.arange(28, device=a.device) - first
+    band = ((offset >= 0) & (offset < window)) / window  # (22, 28): a row per place of the window
     found = []
-
-    def local(x: Tensor) -> Tensor:  # mean of each square: down the columns, then along the rows
-        return F.avg_pool2d(F.avg_pool2d(x, (window, 1), 1), (1, window), 1)
-
-    for x, y in zip(a.view(-1, 1, 28, 28).split(500), b.view(-1, 1, 28, 28).split(500), strict=True):
-        mean_x, mean_y = local(x), local(y)
-        variances = local(x * x) - mean_x**2 + local(y * y) - mean_y**2
-        covariance = local(x * y) - mean_x * mean_y
+    for x, y in zip(a.view(-1, 28, 28).split(500), b.view(-1, 28, 28).split(500), strict=True):
+        # the mean of each square is two products with the band, which is several times faster than pooling
+        mean_x, mean_y, squares, product = band @ torch.stack([x, y, x * x + y * y, x * y]) @ band.T
+        variances = squares - mean_x**2 - mean_y**2
+        covariance = product - mean_x * mean_y
         luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
         structure = (2 * unbiased * covariance + c2) / (unbiased * variances + c2)
-        found.append((luminance * structure).mean((1, 2, 3)))
+        found.append((luminance * structure).mean((1, 2)))
     return torch.cat(found)

@@ -118,7 +118,8 @@ def narrow_autoencoder(
     """One of notebook 07's autoencoders, in evaluation mode; takes images from ``data.unit``."""
     sets = {"train": unit(train.images), "evaluate_on": {"test": unit(test.images)}}
     build = partial(narrow, dimension)
-    done = trained("autoencoder-narrow", train_autoencoder, build=build, **sets, epochs=epochs, seed=seed, **NARROW)
+    settings = sets | NARROW | {"precision": fast_precision(), "epochs": epochs, "evaluate_every": epochs, "seed": seed}
+    done = trained("autoencoder-narrow", train_autoencoder, build=build, **settings)
     return loaded(build(), done.state), done
 
 
@@ -131,7 +132,7 @@ def conv_autoencoder(
     """
     settings = {
         "train": unit(train.images),
-        "evaluate_on": {"validation": unit(validation.images), "test": unit(test.images)},
+        "evaluate_on": {"validation": unit(validation.images)},
         "epochs": epochs,
         "watch": partial(outputs, inputs=unit(test.images[:8]).to(device())),
         "seed": seed,
@@ -152,7 +153,8 @@ def gan(train: Split, epochs: int, seed: int = 0) -> tuple[Generator, Trained]:
     real = symmetric(train.images).flatten(1)
     noise = torch.randn(10, ADVERSARIAL["latent"], generator=torch.Generator().manual_seed(seed))
     watch = partial(outputs, inputs=noise.to(device()))
-    done = trained("gan", train_gan, real=real, epochs=epochs, watch=watch, seed=seed, **ADVERSARIAL)
+    settings = ADVERSARIAL | {"precision": fast_precision(), "watch": watch, "seed": seed}
+    done = trained("gan", train_gan, real=real, epochs=epochs, **settings)
     return loaded(ADVERSARIAL["build_generator"](), part(done.state, "generator")), done
 
 

@@ -184,6 +184,8 @@ def train_autoencoder(
     corrupt: Callable[[Tensor, torch.Generator], Tensor] | None = None,
     watch: Callable[[nn.Module], Tensor] | None = None,
     after_epoch: Callable[[int, History], None] | None = None,
+    evaluate_every: int = 1,
+    precision: str = "float32",
     seed: int = 0,
 ) -> tuple[State, History]:
     """Minimise the mean squared error between inputs (N, …) and their reconstructions (N, D).
@@ -193,12 +195,16 @@ def train_autoencoder(
     the clean batch (Vincent et al. 2008). ``after_epoch`` gets the number of epochs done and the history so far, and
     may raise to end a training that is not worth going on with.
 
+    ``precision`` "bfloat16" multiplies in it while training; what is evaluated is computed in float32.
+
     History, one entry an epoch: ``train_loss`` (mean over the epoch, while training), ``train_seconds``, and
-    ``<name>_loss`` for each set of ``evaluate_on`` after the epoch. All losses are squared errors per element, and
-    what is evaluated is not corrupted. With ``watch``, the weights come with ``watched`` (epochs, …), what it returned
-    for the model after each epoch. Raises Diverged when the loss is not finite, ValueError for an unknown optimiser.
+    ``<name>_loss`` for each set of ``evaluate_on`` (after every ``evaluate_every``-th epoch and the last). All losses
+    are squared errors per element, and what is evaluated is not corrupted. With ``watch``, the weights come with
+    ``watched`` (epochs, …), what it returned for the model after each epoch. Raises Diverged when the loss is not
+    finite, ValueError for an unknown optimiser or precision.
     """
     on = device()
+    half = _multiplying_in(precision, on)
     model = _build(build, seed).to(on, memory_format=torch.channels_last)
     steps = -(-len(train) // batch_size)
     opt = _optimiser(model, optimiser, lr, optimiser_settings)
@@ -213,7 +219,9 @@ def train_autoencoder(
             total, start = torch.zeros((), device=on), time.perf_counter()
             for index in batches(len(inputs), batch_size, order):
                 x = inputs[index]
-                loss = F.mse_loss(model(corrupt(x, noise) if corrupt else x), x)
+                with half():
+                    rebuilt = model(corrupt(x, noise) if corrupt else x)
+                loss = F.mse_loss(rebuilt.float(), x)
                 opt.zero_grad(set_to_none=True)
                 loss.backward()
                 opt.step()
@@ -221,8 +229,9 @@ def train_autoencoder(
                 total += loss.detach() * len(x)
             history["train_loss"].append(_finite(total.item() / len(inputs), epoch, lr))
             history["train_seconds"].append(time.perf_counter() - start)
-            for name, held_out in evaluate_on.items():
-                history.setdefault(f"{name}_loss", []).append(reconstruction_error(model, held_out))
+            if (epoch + 1) % evaluate_every == 0 or epoch + 1 == epochs:
+                for name, held_out in evaluate_on.items():
+                    history.setdefault(f"{name}_loss", []).append(reconstruction_error(model, held_out))
             if watch:
                 watched.append(_watched(watch, model))
             if after_epoch:
@@ -360,8 +369,6 @@ def train_gan(
     evaluate_on = evaluate_on or {}
     if unfit := [name for name, x in evaluate_on.items() if name in ("real", "fake", "generated") or not len(x)]:
         raise ValueError(f"evaluate_on[{unfit[0]!r}] is empty, or has a name that the history uses itself")
-    if precision not in ("float32", "bfloat16"):
-        raise ValueError(f'precision must be "float32" or "bfloat16", got {precision!r}')
     on = device()
     generator, discriminator = (
         _build(b, seed).to(on, memory_format=torch.channels_last) for b in (build_generator, build_discriminator)
@@ -450,7 +457,7 @@ def update_in_turn(
     one batch; with batch norm in it each kind on its own, because generated images alone is what it meets in the
     generator's step. Returns its logits (2, B), real first, and those (B,) of the generator's step.
     """
-    half = partial(torch.autocast, real.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    half = _multiplying_in(precision, real.device)
     with half():
         with torch.no_grad():
             fake = generator(z).float()
@@ -501,7 +508,7 @@ def adversarial_gradients(
     image, as long as the discriminator treats each image on its own (no batch norm in it). Below l = −60 the ratio is
     kept constant, to stay finite.
     """
-    half = partial(torch.autocast, real.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    half = _multiplying_in(precision, real.device)
     generator.zero_grad()
     discriminator.zero_grad()
     with half():
@@ -568,6 +575,13 @@ def _watched(watch: Callable[[nn.Module], Tensor], model: nn.Module) -> Tensor:
 def part(state: State, name: str) -> State:
     """The weights of one network, ``name``, out of those of several: {"name.x": …} → {"x": …}."""
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
+def _multiplying_in(precision: str, on: torch.device) -> Callable[[], torch.autocast]:
+    """Makes the context in which matrix products have this precision."""
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f'precision must be "float32" or "bfloat16", got {precision!r}')
+    return partial(torch.autocast, on.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def _optimiser(model: nn.Module, name: str, lr: float, settings: dict | None) -> torch.optim.Optimizer:

@@ -15,6 +15,7 @@ from lib.models.gan import (
     DCDiscriminator,
     DCGenerator,
     Discriminator,
+    Dropout,
     Generator,
 )
 from lib.plots import layer_shapes
@@ -228,6 +229,24 @@ def test_dropout_of_the_conv_autoencoder_acts_only_in_training():
     assert not model(x).equal(model(x))
     model.eval()
     assert model(x).equal(model(x))
+
+
+@pytest.mark.parametrize("probability", [0.25, 0.3])
+def test_dropout_by_bytes_drops_its_share_and_keeps_the_mean(probability):
+    torch.manual_seed(0)
+    layer, x = Dropout(probability), torch.full((999, 101), 2.0, requires_grad=True)
+    y = layer(x)
+    rounded = round(256 * probability) / 256
+    assert rounded == pytest.approx(probability, abs=1 / 512)
+    assert (y == 0).float().mean().item() == pytest.approx(rounded, abs=0.006)  # four standard deviations
+    assert sorted(y.unique().tolist()) == pytest.approx([0, 2 / (1 - rounded)])
+    assert not layer(x).equal(y)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, y.detach() / 2)
+    neighbours = ((y == 0)[:, 1:] & (y == 0)[:, :-1]).float().mean().item()
+    assert neighbours == pytest.approx(rounded**2, abs=0.006), "the bytes of one draw are independent"
+    assert layer.eval()(x) is x
+    assert Dropout(0.0)(x) is x
 
 
 def test_conv_vae_has_the_interface_of_the_dense_one():

@@ -420,6 +420,25 @@ def test_bfloat16_trains_nearly_alike(small):
         training.train_gan(real=real, epochs=1, precision="half", **CONVOLUTIONAL)
 
 
+def test_autoencoder_in_bfloat16_trains_nearly_alike(small):
+    images = data.unit(small[0].images)
+    build = partial(Autoencoder, (784, 128, 20), activation="relu")
+    settings = {"build": build, "train": images, "evaluate_on": {}, "epochs": 3, "batch_size": 50}
+    full, half = (training.train_autoencoder(lr=3e-3, precision=p, **settings) for p in ("float32", "bfloat16"))
+    assert not same(full[0], half[0])
+    assert half[1]["train_loss"] == pytest.approx(full[1]["train_loss"], rel=0.03)
+    assert {weight.dtype for weight in half[0].values()} == {torch.float32}
+    with pytest.raises(ValueError, match="precision must be"):
+        training.train_autoencoder(lr=3e-3, precision="half", **settings)
+
+
+def test_autoencoder_is_evaluated_every_so_many_epochs_and_at_the_end(small):
+    images = data.unit(small[0].images[:100])
+    settings = CONV_AE | {"train": images, "evaluate_on": {"seen": images}, "epochs": 5}
+    always, sometimes = (training.train_autoencoder(evaluate_every=n, **settings)[1] for n in (1, 3))
+    assert sometimes["seen_loss"] == [always["seen_loss"][i] for i in (2, 4)]
+
+
 def with_batch_norm(latent):
     return nn.Sequential(nn.Linear(latent, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 784), nn.Tanh())
 

@@ -1,6 +1,7 @@
 """Generators and discriminators: of linear layers (CPSC 453, section 4.2, taught in notebook 05), of convolutions
 (LINMA2472, section 1, taught in notebook 12), and the DCGAN (STATS M231A, section 1.4.2, taught in notebook 10)."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -22,6 +23,22 @@ class Generator(nn.Sequential):
         return self[0].in_features
 
 
+class Dropout(nn.Dropout):
+    """nn.Dropout with one random byte per number: on a CPU a tenth of the time.
+
+    Drawing the mask number by number took nn.Dropout a fifth of the time of a GAN of linear layers. The probability is
+    rounded to a multiple of 1/256, 0.3 to 0.3008, and what is kept is scaled by what was rounded.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        dropped = round(256 * self.p)
+        if not self.training or not dropped:
+            return x
+        eights = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        keep = eights.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
+        return x * keep * (256 / (256 - dropped))
+
+
 class Discriminator(nn.Sequential):
     """784 → 1024 → 512 → 256 → 1, LeakyReLU(0.2) and dropout; images (B, 784) → logit of "real" (B, 1).
 
@@ -30,9 +47,9 @@ class Discriminator(nn.Sequential):
 
     def __init__(self, dropout: float = 0.3):
         super().__init__(
-            *(nn.Linear(784, 1024), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)),
-            *(nn.Linear(1024, 512), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)),
-            *(nn.Linear(512, 256), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)),
+            *(nn.Linear(784, 1024), nn.LeakyReLU(0.2, inplace=True), Dropout(dropout)),
+            *(nn.Linear(1024, 512), nn.LeakyReLU(0.2, inplace=True), Dropout(dropout)),
+            *(nn.Linear(512, 256), nn.LeakyReLU(0.2, inplace=True), Dropout(dropout)),
             nn.Linear(256, 1),
         )
 
