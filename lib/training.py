@@ -263,6 +263,7 @@ def train_vae(
     lr: float,
     one_cycle: bool = True,
     watch: Callable[[VAE], Tensor] | None = None,
+    precision: str = "float32",
     seed: int = 0,
 ) -> tuple[State, History]:
     """Maximise the evidence lower bound (ELBO) of images (N, …) in [0, 1] with Adam and one sample of q(z|x) each.
@@ -270,9 +271,11 @@ def train_vae(
     History, one entry an epoch, in nats per image: ``train_reconstruction`` and ``train_kl`` (means over the epoch,
     while training), the same for each set of ``evaluate_on`` after the epoch, and ``train_seconds``.
     −ELBO is their sum. With ``watch``, the weights come with ``watched`` (epochs, …), what it returned for the model
-    after each epoch. Raises Diverged when the loss is not finite.
+    after each epoch. ``precision`` "bfloat16" multiplies in it while training; what is evaluated is computed in
+    float32. Raises Diverged when the loss is not finite, ValueError for an unknown precision.
     """
     on = device()
+    half = _multiplying_in(precision, on)
     vae = _build(build, seed).to(on, memory_format=torch.channels_last)
     steps = -(-len(train) // batch_size)
     opt = torch.optim.Adam(vae.parameters(), lr, fused=True)
@@ -284,7 +287,8 @@ def train_vae(
     for epoch in progress.epochs(epochs, "VAE"):
         totals, start = torch.zeros(2, device=on), time.perf_counter()
         for index in batches(len(inputs), batch_size, order):
-            terms = elbo_terms(vae, inputs[index], noise)
+            with half():
+                terms = elbo_terms(vae, inputs[index], noise)
             opt.zero_grad(set_to_none=True)
             (terms.sum() / len(index)).backward()
             opt.step()
@@ -306,9 +310,9 @@ def train_vae(
 
 def elbo_terms(vae: VAE, x: Tensor, noise: torch.Generator) -> Tensor:
     """The two terms of −ELBO (2,), reconstruction and KL, in nats, summed over a batch of images (B, …)."""
-    mean, log_variance = vae.encode(x)
+    mean, log_variance = (output.float() for output in vae.encode(x))  # of whatever precision its layers have
     z = reparameterize(mean, log_variance, torch.randn(mean.shape, generator=noise).to(x.device))
-    return torch.stack([reconstruction_loss(vae.decode(z), x).sum(), kl_to_prior(mean, log_variance).sum()])
+    return torch.stack([reconstruction_loss(vae.decode(z).float(), x).sum(), kl_to_prior(mean, log_variance).sum()])
 
 
 def negative_elbo(vae: VAE, images: Tensor, seed: int = 0) -> tuple[float, float]:

@@ -432,6 +432,18 @@ def test_autoencoder_in_bfloat16_trains_nearly_alike(small):
         training.train_autoencoder(lr=3e-3, precision="half", **settings)
 
 
+def test_vae_in_bfloat16_trains_nearly_alike(small):
+    images = data.unit(small[0].images)
+    settings = {"build": VAE, "train": images, "evaluate_on": {}, "epochs": 2, "batch_size": 50, "lr": 2e-3}
+    full, half = (training.train_vae(precision=p, **settings) for p in ("float32", "bfloat16"))
+    assert not same(full[0], half[0])
+    assert half[1]["train_reconstruction"] == pytest.approx(full[1]["train_reconstruction"], rel=0.01)
+    assert half[1]["train_kl"] == pytest.approx(full[1]["train_kl"], rel=0.05)
+    assert {weight.dtype for weight in half[0].values()} == {torch.float32}
+    with pytest.raises(ValueError, match="precision must be"):
+        training.train_vae(precision="half", **settings)
+
+
 def test_autoencoder_is_evaluated_every_so_many_epochs_and_at_the_end(small):
     images = data.unit(small[0].images[:100])
     settings = CONV_AE | {"train": images, "evaluate_on": {"seen": images}, "epochs": 5}
