@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from lib import compute, data, divergences, recipes, training
 from lib.models.autoencoder import Autoencoder
 from lib.models.cnn import CNN
 from lib.models.feedforward import FeedForward
-from lib.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Generator
+from lib.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Dropout, Generator
 from lib.models.vae import VAE, kl_to_prior, reparameterize
 from lib.paths import ROOT, write_atomic
 
@@ -105,9 +106,9 @@ def few_images(folder: Path, batch_size: int, normalise: bool) -> torch.utils.da
     )
 
 
-def textbook_autoencoder(folder: Path) -> float:
+def textbook_autoencoder(folder: Path, build: Callable[[], Autoencoder] = Autoencoder) -> float:
     """Seconds over FEW images: forward, backward and Adam for every batch of a DataLoader."""
-    loader, model = few_images(folder, 128, normalise=False), Autoencoder()
+    loader, model = few_images(folder, 128, normalise=False), build()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     start = time.perf_counter()
     for x, _ in loader:
@@ -133,8 +134,18 @@ def textbook_vae(folder: Path) -> float:
     return time.perf_counter() - start
 
 
+def textbook_discriminator() -> nn.Sequential:
+    """Notebook 05's discriminator with nn.Dropout."""
+    layers = (nn.Dropout(layer.p) if isinstance(layer, Dropout) else layer for layer in Discriminator())
+    return nn.Sequential(nn.Flatten(), *layers)
+
+
 def textbook_gan(
-    folder: Path, build_generator: type[nn.Module], build_discriminator: type[nn.Module], latent: int, batch_size: int
+    folder: Path,
+    build_generator: Callable[[], nn.Module],
+    build_discriminator: Callable[[], nn.Module],
+    latent: int,
+    batch_size: int,
 ) -> float:
     """Seconds over FEW images: real and generated batch one after the other, all gradients in both updates."""
     loader = few_images(folder, batch_size, normalise=True)
@@ -169,13 +180,17 @@ def generative() -> dict[str, tuple[float, float]]:
     ours_of = {
         "02 autoencoder": partial(training.train_autoencoder, Autoencoder, unit, {}, lr=1e-3, **same),
         "04 VAE": partial(training.train_vae, VAE, unit, {}, lr=1e-3, **same),
-        "05 GAN": partial(training.train_gan, real=symmetric.flatten(1), **linear, **once),
+        f"05 GAN ({fast})": partial(training.train_gan, real=symmetric.flatten(1), precision=fast, **linear, **once),
+        f"07 autoencoder ({fast})": partial(
+            training.train_autoencoder, partial(recipes.narrow, 10), unit, {}, lr=1e-3, precision=fast, **same
+        ),
         f"12 GAN ({fast})": partial(training.train_gan, real=symmetric, precision=fast, **convolutional, **once),
     }
     textbook_of = {
         "02 autoencoder": textbook_autoencoder,
         "04 VAE": textbook_vae,
-        "05 GAN": partial(textbook_gan, **linear),
+        f"05 GAN ({fast})": partial(textbook_gan, **linear | {"build_discriminator": textbook_discriminator}),
+        f"07 autoencoder ({fast})": partial(textbook_autoencoder, build=partial(recipes.narrow, 10)),
         f"12 GAN ({fast})": partial(textbook_gan, **convolutional),
     }
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ours_of}

@@ -41,7 +41,7 @@ CONVOLUTIONAL = {
 AUTOENCODER = {"build": Autoencoder, "batch_size": 256, "lr": 2e-3}
 CONV_AUTOENCODER = {"build": ConvAutoencoder, "batch_size": 128, "lr": 2e-2}
 VARIATIONAL = {"build": VAE, "batch_size": 256, "lr": 8e-3}
-NARROW = {"batch_size": 128, "lr": 3e-3}  # of narrow(d)
+NARROW = {"batch_size": 128, "lr": 1e-2}  # of narrow(d)
 ADVERSARIAL = {
     "build_generator": partial(Generator, latent=25),
     "build_discriminator": Discriminator,
@@ -77,7 +77,7 @@ EPOCHS = {
     "feedforward": {"smoke": 4, "standard": 15, "report": 40},
     "cnn": {"smoke": 5, "standard": 5, "report": 20},
     "autoencoder": {"smoke": 3, "standard": 14, "report": 40},
-    "narrow_autoencoder": {"smoke": 3, "standard": 4, "report": 20},
+    "narrow_autoencoder": {"smoke": 3, "standard": 3, "report": 20},
     "conv_autoencoder": {"smoke": 4, "standard": 30, "report": 60},
     "vae": {"smoke": 4, "standard": 90, "report": 120},
     "gan": {"smoke": 2, "standard": 12, "report": 100},

@@ -1,9 +1,14 @@
 """What figures show, where it can be read back from them."""
 
+import subprocess
+import sys
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import seaborn as sns
 import torch
+from matplotlib.colors import to_rgb
 
 from lib import explore, plots
 
@@ -12,6 +17,26 @@ from lib import explore, plots
 def _close():
     yield
     plt.close("all")
+
+
+def test_style_is_seaborns_whitegrid_but_for_what_is_ours():
+    with plt.rc_context():
+        plt.rcdefaults()
+        sns.set_theme(style="whitegrid", palette="colorblind", rc={"font.family": "DejaVu Sans"})
+        theirs, their_black = dict(plt.rcParams), to_rgb("k")
+        plt.rcdefaults()
+        plots.set_style()
+        ours, our_black = dict(plt.rcParams), to_rgb("k")
+    cycles = ([to_rgb(colour) for colour in rc.pop("axes.prop_cycle").by_key()["color"]] for rc in (theirs, ours))
+    assert next(cycles) == next(cycles)
+    assert our_black == their_black
+    own = set(list(plots.STYLE)[list(plots.STYLE).index("font.family") + 1 :])
+    assert {name for name in theirs if theirs[name] != ours[name]} - {"font.sans-serif"} <= own
+
+
+def test_seaborn_is_imported_only_for_heat_maps():
+    code = "import sys; from lib import plots; print('seaborn' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
 
 
 def test_plane_rises_to_the_right_and_upwards():
