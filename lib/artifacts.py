@@ -18,7 +18,7 @@ import textwrap
 import time
 import types
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -167,11 +167,9 @@ def sources(function: type | types.FunctionType) -> dict[str, object]:
                 f"{file.name} was edited after this process loaded it (restart the kernel to use the new code)"
             )
         try:
-            tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+            tree, found[name] = _bare(inspect.getsource(thing))
         except (SyntaxError, OSError) as error:
             raise TypeError(f"cannot read the source of {name}: use a named function, or a class of lib") from error
-        _drop_docstrings(tree)
-        found[name] = ast.unparse(tree)
         scope = vars(sys.modules[thing.__module__])
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom) and "lib" in ast.unparse(node).replace(".", " ").split():
@@ -206,10 +204,14 @@ def _resolve(label: str, scope: dict) -> object:
     return thing
 
 
-def _drop_docstrings(tree: ast.AST) -> None:
+@cache
+def _bare(source: str) -> tuple[ast.AST, str]:
+    """Tree and text of a source without comments and docstrings; kept, because many trainings reach the same."""
+    tree = ast.parse(textwrap.dedent(source))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             first = body[0].value
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 node.body = body[1:] or [ast.Pass()]
+    return tree, ast.unparse(tree)
