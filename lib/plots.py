@@ -14,8 +14,6 @@ from lib.data import to_uint8
 
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = "osD^vPX*<>"
-
-
 # seaborn's "colorblind"
 PALETTE = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"]
 # seaborn's "whitegrid", then our own; written out, because importing seaborn would cost every notebook over a second

@@ -105,7 +105,7 @@ def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     c1, c2 = 0.01**2, 0.03**2  # keep the ratios finite where both images are flat
     first = torch.arange(28 - window + 1, device=a.device).view(-1, 1)
     offset = torch.arange(28, device=a.device) - first
-    band = ((offset >= 0) & (offset < window)) / window  # (22, 28): a row per place of the window
+    band = ((offset >= 0) & (offset < window)).to(a.dtype) / window  # (22, 28): a row per place of the window
     found = []
     for x, y in zip(a.view(-1, 28, 28).split(500), b.view(-1, 28, 28).split(500), strict=True):
         # the mean of each square is two products with the band, which is several times faster than pooling

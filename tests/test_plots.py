@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import seaborn as sns
 import torch
-from matplotlib.colors import to_rgb
+from matplotlib.colors import colorConverter, to_rgb
 
 from lib import explore, plots
 
@@ -25,6 +25,7 @@ def test_style_is_seaborns_whitegrid_but_for_what_is_ours():
         sns.set_theme(style="whitegrid", palette="colorblind", rc={"font.family": "DejaVu Sans"})
         theirs, their_black = dict(plt.rcParams), to_rgb("k")
         plt.rcdefaults()
+        colorConverter.colors["k"] = (0, 0, 0)
         plots.set_style()
         ours, our_black = dict(plt.rcParams), to_rgb("k")
     cycles = ([to_rgb(colour) for colour in rc.pop("axes.prop_cycle").by_key()["color"]] for rc in (theirs, ours))
