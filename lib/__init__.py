@@ -1,1 +1,1 @@
-"""Shared code of the workbook's notebooks: data, models, training, metrics, plots, results."""
+"""What the field knows: data, models, training, metrics, plots. Knows nothing of the workbook that uses it."""

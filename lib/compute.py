@@ -1,19 +1,20 @@
-"""Device, threads and versions: what a result depends on besides code, settings and seed."""
+"""Device, threads and precision: where a result was computed, and how fast."""
 
 import os
 import platform
 
 import torch
 
-DEFAULT_THREADS = 2  # the same on every machine, because the last digits of a result depend on it
 
+def configure(threads: int = 1) -> None:
+    """Set torch's thread count and flush denormals, which slow processors down.
 
-def configure() -> None:
-    """Set torch's thread count (``WORKBOOK_THREADS``, default 2) and flush denormals, which slow CPUs down."""
-    text = os.environ.get("WORKBOOK_THREADS", str(DEFAULT_THREADS))
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"WORKBOOK_THREADS must be a whole number from 1, got {text!r}")
-    torch.set_num_threads(int(text))
+    One thread is the default: torch's threads spin at every barrier while another process holds their core, so several
+    processes of one thread each do more work than one process with several.
+    """
+    if threads < 1:
+        raise ValueError(f"threads must be a whole number from 1, got {threads!r}")
+    torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
 
 
@@ -23,21 +24,49 @@ def device() -> torch.device:
 
 
 def fast_precision() -> str:
-    """ "bfloat16" where the GPU or CPU multiplies it natively, and twice as fast as "float32"; else "float32".
-
-    For trainings whose noise is far larger than the rounding. Pass it as a setting: it changes the result.
-    """
+    """ "bfloat16" where the GPU or CPU multiplies it natively, and twice as fast as "float32"; else "float32"."""
     if device().type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     able = torch.cpu.get_capabilities()
     return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
 
 
+def multiplying_in(precision: str) -> torch.autocast:
+    """The context in which matrix products have a precision: "float32", "bfloat16", or "fast", what is fast here.
+
+    For trainings whose noise is far larger than the rounding. Weights are cast at every use, because an optimiser may
+    change them between two uses. Raises ValueError for another precision.
+    """
+    if precision not in ("float32", "bfloat16", "fast"):
+        raise ValueError(f'precision must be "float32", "bfloat16" or "fast", got {precision!r}')
+    chosen = fast_precision() if precision == "fast" else precision
+    return torch.autocast(device().type, torch.bfloat16, enabled=chosen == "bfloat16", cache_enabled=False)
+
+
+def exactly() -> torch.autocast:
+    """The context in which products are exact again, within ``multiplying_in``."""
+    return torch.autocast(device().type, enabled=False)
+
+
 def environment() -> dict[str, str | int]:
-    """What to record beside a result."""
+    """Where a result is computed: versions, processor, threads, and the precision called "fast"."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__.split("+")[0],
         "device": device().type,
+        "processor": _processor(),
         "threads": torch.get_num_threads(),
+        "fast_precision": fast_precision(),
     }
+
+
+def _processor() -> str:
+    """The GPU's or the CPU's name as far as the system tells."""
+    if device().type == "cuda":
+        return torch.cuda.get_device_name()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

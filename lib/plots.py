@@ -10,7 +10,7 @@ from matplotlib.colors import colorConverter
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from lib.data import to_uint8
+from lib.data.tensors import to_uint8
 
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = "osD^vPX*<>"

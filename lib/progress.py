@@ -1,28 +1,61 @@
-"""Progress of long work: a bar in JupyterLab, a plain line now and then in a batch run.
+"""Progress of long work: a bar where somebody watches, a plain line now and then in a batch run.
 
-Nothing here can change a result, so edits to this module do not invalidate trained models.
+Nothing here can change a result, so an edit to this module does not make a trained model stale.
 """
 
-import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 LINE_EVERY = 15  # seconds
+plain = False  # lines instead of a bar; a batch run sets this
 
 
-def epochs(n: int, title: str, unit: str = "epoch") -> Iterator[int]:
-    """Count 0 … n-1, showing how far the work is and how long it will take."""
-    if "WORKBOOK_OUT" not in os.environ:
+@contextmanager
+def shown(title: str, total: int, done: float = 0, unit: str = "epoch") -> Iterator[Callable[..., None]]:
+    """Yield ``advance(done, note)``: how many of ``total`` units are done, and what to say about them."""
+    start = last = time.monotonic()
+    first = done
+    bar = None
+    if not plain:
         from tqdm.auto import tqdm
 
-        yield from tqdm(range(n), desc=title, unit=unit, leave=False)
-        return
-    start = last = time.monotonic()
-    for epoch in range(n):
-        yield epoch
+        form = "{desc}: {percentage:3.0f}%|{bar}| {n:.3g}/{total} " + unit + "s [{elapsed}<{remaining}{postfix}]"
+        bar = tqdm(total=total, initial=done, desc=title, leave=False, bar_format=form)
+
+    def advance(done: float, note: str = "") -> None:
+        nonlocal last
         now = time.monotonic()
-        if now - last > LINE_EVERY and epoch + 1 < n:
-            left = (now - start) / (epoch + 1) * (n - epoch - 1)
-            print(f"{title}: {unit} {epoch + 1} of {n}, about {left:.0f} s left", file=sys.stderr, flush=True)
+        if bar is not None:
+            if now - last > 0.1 or done == total:
+                bar.set_postfix_str(note, refresh=False)
+                bar.update(done - bar.n)
+                last = now
+        elif now - last > LINE_EVERY and done < total:
+            left = (now - start) / (done - first) * (total - done)
+            said = f", {note}" if note else ""
+            print(
+                f"{title}: {unit} {int(done)} of {total}{said}, about {_time(left)} left", file=sys.stderr, flush=True
+            )
             last = now
+
+    try:
+        yield advance
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def counted(n: int, title: str, unit: str) -> Iterator[int]:
+    """Count 0 … n-1, showing how far the work is."""
+    with shown(title, n, unit=unit) as advance:
+        for i in range(n):
+            yield i
+            advance(i + 1)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

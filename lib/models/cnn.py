@@ -1,6 +1,6 @@
 """The convolutional classifier of LINMA2472, section 2 (taught in notebook 13)."""
 
-from torch import Tensor, nn
+from torch import nn
 
 
 class CNN(nn.Sequential):
@@ -21,8 +21,3 @@ class CNN(nn.Sequential):
             nn.Flatten(),  # → 1568
             nn.Linear(1568, 10),
         )
-
-
-def certainty(logits: Tensor) -> Tensor:
-    """The report's confidence of a prediction (B,): the largest softmax(3 · logits / σ), σ over the 10 logits."""
-    return (3 * logits / logits.std(dim=1, keepdim=True)).softmax(dim=1).amax(dim=1)

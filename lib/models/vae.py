@@ -25,11 +25,11 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), both (B, latent)."""
         h = self.encoder(x.flatten(1))
-        return self.mean(h), self.log_variance(h)
+        return self.mean(h).float(), self.log_variance(h).float()
 
     def decode(self, z: Tensor) -> Tensor:
         """Logits (B, pixels) of p(x|z)."""
-        return self.decoder(z)
+        return self.decoder(z).float()
 
 
 class ConvVAE(nn.Module):
@@ -44,11 +44,11 @@ class ConvVAE(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z|x), both (B, latent)."""
         h = self.encoder(x)
-        return self.mean(h), self.log_variance(h)
+        return self.mean(h).float(), self.log_variance(h).float()
 
     def decode(self, z: Tensor) -> Tensor:
         """Logits (B, 784) of p(x|z)."""
-        return self.decoder(z)
+        return self.decoder(z).float()
 
 
 def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:

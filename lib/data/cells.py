@@ -14,9 +14,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from lib.paths import DATA
-
-FOLDER = DATA / "cells"
 RETINA = "retinal bipolar cells (Shekhar et al. 2016)"
 SUBSTITUTE = "blood cells (pbmc68k_reduced, bundled with scanpy), not the report's retinal cells"
 LABEL_COLUMNS = ("label", "CLUSTER", "cluster", "cell_type", "celltype", "bulk_labels", "clusters")
@@ -27,7 +24,7 @@ class CellsError(ValueError):
     """A file of cells cannot be used; the message names it and says what was expected."""
 
 
-def load(folder: Path = FOLDER) -> anndata.AnnData:
+def load(folder: Path) -> anndata.AnnData:
     """The cells in ``folder``, or the bundled substitute if it holds none; ``uns["name"]`` says which.
 
     ``X`` (cells, genes) is sparse, ``obs["label"]`` the known type. Raises CellsError if files are there but unusable.

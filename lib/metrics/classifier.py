@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.compute import device
-from lib.data import Prepare, Split
+from lib.data.tensors import Prepare, Split
 
 
 def predict(model: nn.Module, images: Tensor, prepare: Prepare, batch_size: int = 200) -> Tensor:
@@ -66,3 +66,8 @@ def wilson_interval(share: float, n: int, z: float = 1.96) -> tuple[float, float
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
     return centre - half, centre + half
+
+
+def certainty(logits: Tensor) -> Tensor:
+    """The report's confidence of a prediction (B,): the largest softmax(3 · logits / σ), σ over the 10 logits."""
+    return (3 * logits / logits.std(dim=1, keepdim=True)).softmax(dim=1).amax(dim=1)

@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lib.metrics import confusion_matrix
-from lib.models.cnn import certainty
+from lib.metrics.classifier import certainty, confusion_matrix
 
 Points = NDArray[np.float64]
 VIEWS = ("PCA", "PHATE", "t-SNE", "UMAP")

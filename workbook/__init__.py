@@ -1,0 +1,1 @@
+"""What makes notebooks a workbook: records, profiles, kept trainings, shared models."""
