@@ -95,7 +95,7 @@ def fetch(root: Path, dataset: str = "mnist", full: bool = False) -> Path:
 
 def _by_hand(folder: Path, files: dict) -> str:
     place = f"{folder.parent.name}/{folder.name}/"
-    return f"To put it right by hand, copy the uncompressed files {', '.join(files)} into a writable {place} and run again."
+    return f"To help yourself, copy the uncompressed files {', '.join(files)} into a writable {place} and run again."
 
 
 def _verify(folder: Path, files: dict, full: bool = False) -> dict[Path, str]:
