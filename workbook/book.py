@@ -3,13 +3,14 @@
 A notebook opens its book once, records into it, and checks at its end that nothing is missing:
 
     book = open_book("01_feedforward", profile, seed)
+    train, test = book.mnist()
     book.record("cpsc453.num-accuracy", 0.981)
     book.answer("cpsc453.q-2.2.1", f"It reaches {accuracy:.1%}.")
     book.figure(fig, "cpsc453.fig-01", alt="Two falling curves …")
     book.check()
 
 Everything goes into results.json, except what is measured in seconds: that goes into timings.json, the only
-file besides timing figures that may differ between two runs with one seed.
+file besides timing figures that may differ between two runs with one seed. inputs.json lists the code that was loaded.
 """
 
 import base64
@@ -18,12 +19,16 @@ import io
 import json
 import math
 import os
+import sys
 import tomllib
 from functools import cache
 from pathlib import Path
 
-from lib import compute, profiles
-from lib.paths import BUILD, DATA, write_atomic
+from lib import compute, data, progress
+from lib.atomic import write_atomic
+from workbook import cache as trainings
+from workbook import profiles
+from workbook.paths import BUILD, DATA, ROOT
 
 DIGITS = 6  # significant digits that are kept
 
@@ -47,11 +52,19 @@ def open_book(notebook: str, profile: str = "auto", seed: int = 0) -> "Book":
     profile = profiles.resolve(profile)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"seed must be a whole number from 0, got {seed!r}")
-    compute.configure()
+    compute.configure(_threads())
+    progress.plain = "WORKBOOK_OUT" in os.environ  # a batch run
     from lib import plots
 
     plots.set_style()
     return Book(notebook, profile, seed)
+
+
+def _threads() -> int:
+    text = os.environ.get("WORKBOOK_THREADS", "1")
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"WORKBOOK_THREADS must be a whole number from 1, got {text!r}")
+    return int(text)
 
 
 class Book:
@@ -65,6 +78,11 @@ class Book:
         self.environment = compute.environment()
         head = {"notebook": notebook, "profile": profile, "seed": seed, "environment": self.environment}
         self._files = {name: {**head, "items": {}, "figures": {}} for name in ("results", "timings")}
+
+    def mnist(self, dataset: str = "mnist") -> tuple[data.Split, data.Split]:
+        """Training and test images of this profile: all, or in ``smoke`` the first 2,000 and 1,000."""
+        n_train, n_test = profiles.IMAGES[self.profile]
+        return data.mnist(DATA, dataset, n_train, n_test)
 
     def record(
         self,
@@ -154,6 +172,8 @@ class Book:
         """Raise ValueError if an item of this notebook is missing; else say how many there are."""
         if missing := self.missing():
             raise ValueError(f"{self.notebook} has not recorded {', '.join(missing)}")
+        write_atomic(self.folder / "inputs.json", json.dumps(loaded_code(), indent=1) + "\n")
+        self._write()
         print(f"{len(self.items)} of {len(self.items)} items recorded")
 
     def _known(self, item: str) -> str:
@@ -170,9 +190,23 @@ class Book:
         self._files[file][part][name] = entry
         if file == "timings" and part == "items":  # results.json names every item, and stays the same to the byte
             self._files["results"]["items"][name] = {"in": "timings.json"}
+        self._write()
+
+    def _write(self) -> None:
+        """Write both files; the trainings that were used go into both, their seconds only into timings.json."""
+        self._files["results"]["trainings"] = sorted(trainings.used)
+        self._files["timings"]["trainings"] = trainings.used
+        self._files["timings"]["stale"] = trainings.stale
         for each, content in self._files.items():
             text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, sort_keys=True)
             write_atomic(self.folder / f"{each}.json", text + "\n")
+
+
+def loaded_code() -> list[str]:
+    """Files of ``lib`` and ``workbook`` that this process has loaded: what a notebook depends on."""
+    modules = [m for name, m in sys.modules.items() if name.split(".")[0] in ("lib", "workbook")]
+    files = {Path(m.__file__).resolve() for m in modules if getattr(m, "__file__", None)}
+    return sorted(str(file.relative_to(ROOT)) for file in files if file.is_relative_to(ROOT))
 
 
 def plain(value: object) -> object:

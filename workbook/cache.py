@@ -1,43 +1,38 @@
 """Trained models, kept by content: the same code on the same settings is trained once.
 
-The key of a training is a hash of its settings, its data, torch's version, the device and thread count, and the
-source of every function of ``lib`` or of the notebook that the training can reach. Comments, docstrings and
-formatting do not count. So editing prose or a plot retrains nothing, and editing a layer retrains exactly the
-models that have it. Weights are safetensors and everything else is JSON: loading cannot execute code.
+A training is looked for in this checkout's cache, then among those that are released with the repository
+(``data/trained``), and is run if it is in neither. Its key is a hash of ``fingerprint.describe``. So editing prose or a
+plot retrains nothing, and editing a layer retrains exactly the models that have it. Where a training ran (processor,
+threads, precision) is recorded, and no part of the question which training it is.
+
+A file holds weights as safetensors with JSON in its head: loading cannot execute code.
 """
 
-import ast
-import dataclasses
 import hashlib
-import inspect
 import json
+import math
 import os
 import shutil
 import sys
-import textwrap
 import time
-import types
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from filelock import FileLock
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from lib import compute
-from lib.paths import cache_dir
+from lib.atomic import write_atomic
+from lib.training.checkpoint import checkpoints
+from workbook.fingerprint import Edited, describe, digest
+from workbook.paths import RELEASED, cache_dir
 
-STARTED = time.time()  # of this process, nearly: code files that are younger were not what it loaded
-# modules that cannot change a result (the values of compute are in the key; fast_precision must be passed as a setting)
-NEUTRAL = ("lib.progress", "lib.paths", "lib.compute")
-# constants of a module whose content goes into the key of what reads them
-CONSTANTS = (dict, list, tuple, int, float, str, partial, torch.Tensor)
-
-
-class Edited(RuntimeError):
-    """A code file has changed since it was loaded, so that its text no longer tells what runs."""
+used: dict[str, float] = {}  # {file: seconds that the training took} of what this process asked for
+stale: dict[str, str] = {}  # {name of a training: what changed since it was released} of what it found stale
 
 
 class Trained(NamedTuple):
@@ -47,171 +42,142 @@ class Trained(NamedTuple):
     history: dict[str, list]
 
 
-def trained(name: str, train: Callable[..., tuple[dict, dict]], /, **settings: object) -> Trained:
-    """``train(**settings)``, from the cache if this code ran on these settings before.
+def trained(
+    name: str, train: Callable[..., tuple[dict, dict]], /, keep: tuple[str, ...] | None = None, **settings: object
+) -> Trained:
+    """``train(**settings)``, from the cache or the released trainings if this code ran on these settings before.
 
-    ``name`` only labels the folder. Another process that trains the same model is waited for. A damaged
-    artifact is trained again. If its code was edited after it was loaded, the training runs as loaded, and is not
-    kept. Raises TypeError for a setting whose content cannot be hashed.
+    ``name`` only labels the file. ``keep`` names the networks whose weights are needed (``("generator",)`` keeps
+    ``generator.…``); by default all are, and ``()`` keeps the history alone. Another process that trains the same
+    model is waited for. A training that was killed goes on from its last checkpoint, a damaged file is trained again.
+    If its code was edited after it was loaded, the training runs as loaded, and is not kept. Raises TypeError for a
+    setting whose content cannot be told.
     """
     try:
-        key = training_key(train, settings)
-        described = fingerprint(settings)  # now, because the code may be edited while the training runs
+        about = describe(train, settings)
     except Edited as edited:
         print(f"{name}: {edited}; training with the code as it was loaded, without keeping it", file=sys.stderr)
         return Trained(*train(**settings))
-    folder = cache_dir() / f"{name}-{key[:16]}"
-    if found := _load(folder):
-        return found
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):  # the system frees it when its holder dies
-        if found := _load(folder):
-            return found
-        for stale in folder.parent.glob(f".{folder.name}.*.part"):
-            shutil.rmtree(stale)
-        if folder.exists():
-            print(f"{folder.name} is damaged; training it again", file=sys.stderr)
-            shutil.rmtree(folder)
-        state, history = train(**settings)
-        weights = save(state)
-        about = {
+    path = cache_dir() / f"{name}-{digest(about)[:16]}.safetensors"
+    if found := _read(path, keep) or _released(path.name, keep):
+        return _use(path.name, found)
+    _say_stale(name, about)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):  # the system frees it when its holder dies
+        if found := _read(path, keep):
+            return _use(path.name, found)
+        if path.exists():
+            print(f"{path.name} is damaged, or lacks weights that are needed now; training it again", file=sys.stderr)
+        halfway = path.with_suffix(".checkpoints")
+        if halfway.exists():
+            print(f"{name}: going on from a checkpoint", file=sys.stderr)
+        start = time.perf_counter()
+        with checkpoints(halfway):
+            state, history = train(**settings)
+        about |= {
             "name": name,
-            "key": key,
-            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+            "kept": keep,
+            "seconds": round(time.perf_counter() - start, 1),
             "environment": compute.environment(),
-            "settings": described,
-            "history": history,
+            "history": _finite(history, name),
         }
-        part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        part.mkdir()
-        (part / "weights.safetensors").write_bytes(weights)
-        (part / "artifact.json").write_text(json.dumps(about, indent=1, allow_nan=False))
-        part.rename(folder)
-    return _load(folder)
+        write_atomic(path, packed(_wanted(state, keep), about))
+        shutil.rmtree(halfway, ignore_errors=True)
+    return _use(path.name, _read(path, keep))
 
 
-def _load(folder: Path) -> Trained | None:
-    try:
-        about = json.loads((folder / "artifact.json").read_text())
-        weights = (folder / "weights.safetensors").read_bytes()
-        if hashlib.sha256(weights).hexdigest() != about["weights_sha256"]:
-            return None
-        return Trained(load(weights), about["history"])
-    except (OSError, ValueError, KeyError):
-        return None
+def _use(file: str, found: tuple[dict, dict]) -> Trained:
+    state, about = found
+    used[file] = about["seconds"]
+    return Trained(state, about["history"])
 
 
-def training_key(train: Callable, settings: dict[str, object]) -> str:
-    """Hash of everything that the result of ``train(**settings)`` depends on."""
-    bound = inspect.signature(train).bind(**settings)
-    bound.apply_defaults()
-    content = {
-        "train": fingerprint(train),
-        "settings": fingerprint(bound.arguments),
-        **compute.environment(),
+def _wanted(state: dict[str, torch.Tensor], keep: tuple[str, ...] | None) -> dict[str, torch.Tensor]:
+    """The tensors that ``keep`` names, each with memory of its own (weights that are tied share theirs)."""
+    return {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in state.items()
+        if keep is None or name.split(".")[0] in keep
     }
-    return digest(content)
 
 
-def digest(content: object) -> str:
-    """Hash of JSON."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _finite(history: object, name: str) -> object:
+    """A history with null in the place of numbers that are not finite, rather than none at all after hours."""
+    if isinstance(history, dict):
+        return {key: _finite(value, f"{name}: {key}") for key, value in history.items()}
+    if isinstance(history, list | tuple):
+        return [_finite(value, name) for value in history]
+    if isinstance(history, float) and not math.isfinite(history):
+        print(f"{name} is {history}, kept as null", file=sys.stderr)
+        return None
+    return history.tolist() if hasattr(history, "tolist") else history
 
 
-def fingerprint(value: object) -> object:
-    """JSON that is equal for equal content. Raises TypeError for what has none, and Edited as ``sources`` does."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, torch.Tensor):
-        content = value.detach().cpu().contiguous()
-        sha = hashlib.sha256(content.view(torch.uint8).numpy() if content.dim() else content.numpy())
-        return [str(value.dtype), list(value.shape), sha.hexdigest()]
-    if isinstance(value, partial):
-        return [fingerprint(value.func), fingerprint(value.args), fingerprint(value.keywords)]
-    if isinstance(value, dict):
-        return {str(k): fingerprint(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [fingerprint(v) for v in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: fingerprint(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, type | types.FunctionType) and _ours(value):
-        return digest(sources(value))
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    raise TypeError(f"cannot tell the content of {value!r}: pass numbers, text, tensors, functions or partial(…)")
+def packed(state: dict[str, torch.Tensor], about: dict[str, object]) -> bytes:
+    """A training as the bytes of one safetensors file, which carries a hash of itself."""
+    text = json.dumps(about, allow_nan=False)
+    return save(state, {"about": text, "sha256": _hash(state, text)})
 
 
-def _ours(thing: object) -> bool:
-    module = getattr(thing, "__module__", None) or ""
-    return module.split(".")[0] in ("lib", "__main__") and module not in NEUTRAL
+def unpacked(content: bytes) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    """Weights, and all else about a training, of ``packed`` bytes. Raises ValueError if they are damaged."""
+    try:
+        size = int.from_bytes(content[:8], "little")
+        head = json.loads(content[8 : 8 + size])["__metadata__"]
+        state = load(content)
+        if head["sha256"] != _hash(state, head["about"]):
+            raise ValueError("its hash is not that of its content")
+        return state, json.loads(head["about"])
+    except (SafetensorError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ValueError(f"it is no training of this workbook ({error})") from error
 
 
-def sources(function: type | types.FunctionType) -> dict[str, object]:
-    """{qualified name: its source without comments and docstrings} of ``function`` and of all of ours it reaches.
-
-    Raises TypeError for what cannot be followed (closures, lambdas, classes of a notebook, local imports of lib) and
-    Edited if a file is younger than this process.
-    """
-    found: dict[str, object] = {}
-    waiting = [function]
-    while waiting:
-        thing = inspect.unwrap(waiting.pop())
-        name = f"{thing.__module__}.{thing.__qualname__}"
-        if name in found:
-            continue
-        if getattr(thing, "__closure__", None):
-            raise TypeError(f"{name} reads variables of an enclosing function; pass them with functools.partial")
-        file = Path(inspect.getfile(thing))
-        if file.exists() and file.stat().st_mtime > STARTED:
-            raise Edited(
-                f"{file.name} was edited after this process loaded it (restart the kernel to use the new code)"
-            )
-        try:
-            tree, found[name] = _bare(inspect.getsource(thing))
-        except (SyntaxError, OSError) as error:
-            raise TypeError(f"cannot read the source of {name}: use a named function, or a class of lib") from error
-        scope = vars(sys.modules[thing.__module__])
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import | ast.ImportFrom) and "lib" in ast.unparse(node).replace(".", " ").split():
-                raise TypeError(f"{name} imports lib inside: do it at the top of the module, where it can be followed")
-            label = _dotted(node)
-            used = _resolve(label, scope) if label else None
-            if callable(used) and _ours(inspect.unwrap(used)):
-                waiting.append(used)
-            elif isinstance(used, CONSTANTS):
-                found[f"{thing.__module__}: {label}"] = fingerprint(used)
-    return found
+def _hash(state: dict[str, torch.Tensor], text: str) -> str:
+    sha = hashlib.sha256(text.encode())
+    for name in sorted(state):
+        tensor = state[name].contiguous()
+        sha.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()
 
 
-def _dotted(node: ast.AST) -> str:
-    """``a.b.c`` of a name or a chain of attributes, else an empty text."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute) and (owner := _dotted(node.value)):
-        return f"{owner}.{node.attr}"
-    return ""
-
-
-def _resolve(label: str, scope: dict) -> object:
-    """What a dotted name stands for, followed through our modules only."""
-    first, *rest = label.split(".")
-    thing = scope.get(first)
-    for name in rest:
-        ours = isinstance(thing, types.ModuleType) and thing.__name__.split(".")[0] == "lib"
-        if not ours or thing.__name__ in NEUTRAL:
+def _read(path: Path, keep: tuple[str, ...] | None, sha256: str | None = None) -> tuple[dict, dict] | None:
+    """A file of the cache; None if there is none, it is damaged, or lacks weights that ``keep`` asks for."""
+    try:
+        content = path.read_bytes()
+        if sha256 and (is_now := hashlib.sha256(content).hexdigest()) != sha256:
+            where = path.relative_to(RELEASED.parent.parent)
+            print(f"{where} has sha256 {is_now[:16]}…, expected {sha256[:16]}…: not used", file=sys.stderr)
             return None
-        thing = getattr(thing, name, None)
-    return thing
+        state, about = unpacked(content)
+    except (OSError, ValueError):
+        return None
+    kept = about["kept"]
+    enough = kept is None or (keep is not None and set(keep) <= set(kept))
+    return (state, about) if enough else None
 
 
 @cache
-def _bare(source: str) -> tuple[ast.AST, str]:
-    """Tree and text of a source without comments and docstrings; kept, because many trainings reach the same."""
-    tree = ast.parse(textwrap.dedent(source))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            first = body[0].value
-            if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                node.body = body[1:] or [ast.Pass()]
-    return tree, ast.unparse(tree)
+def released() -> dict[str, dict]:
+    """{file: about it} of the trainings that come with the repository; only these are looked at."""
+    try:
+        return json.loads((RELEASED / "manifest.json").read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def _released(file: str, keep: tuple[str, ...] | None) -> tuple[dict, dict] | None:
+    if os.environ.get("WORKBOOK_RETRAIN") or file not in released():
+        return None
+    return _read(RELEASED / file, keep, released()[file]["sha256"])
+
+
+def _say_stale(name: str, about: dict[str, object]) -> None:
+    """Say so if a training was released for these settings, and which code has changed since."""
+    for file, entry in released().items():
+        if file.rsplit("-", 1)[0] == name and entry["settings"] == digest(about["settings"])[:16]:
+            before = entry["sources"]
+            now = {key: value[:8] for key, value in about["sources"].items()}
+            changed = sorted(key for key in before.keys() | now if before.get(key) != now.get(key))
+            stale[file] = f"{', '.join(changed) or 'torch'} changed since it was released"
+            print(f"{file} is stale: {stale[file]}; training it again", file=sys.stderr)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib import plots
-from lib.data import to_uint8
+from lib.data.tensors import to_uint8
 
 
 def interactive() -> bool:

@@ -1,194 +1,219 @@
-"""The models that several notebooks rely on: trained once, then taken from the cache."""
+"""The models that several chapters share: one table of recipes, and one way to ask for a model.
+
+    classifier, _ = models.classifier(book)
+
+trains it on this profile's images and epochs, or takes it from the cache, and returns it in evaluation mode with its
+weights and history. Networks are named here and imported when they are asked for, so that a chapter depends on the
+code of those it uses only.
+"""
 
 from functools import partial
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor, nn
 
-from lib.artifacts import Trained, trained
-from lib.compute import device, fast_precision
-from lib.data import Split, random_shift, symmetric, unit
-from lib.models.autoencoder import Autoencoder, ConvAutoencoder
-from lib.models.cnn import CNN
-from lib.models.feedforward import FeedForward
-from lib.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Generator
-from lib.models.vae import VAE
-from lib.training import outputs, part, train_autoencoder, train_classifier, train_gan, train_vae
-
-# scheme compared in notebook 01, section 2.2.4; rate, weight decay and shift by their accuracy on the validation split
-FEEDFORWARD = {
-    "build": partial(FeedForward, hidden=512, activation="relu"),
-    "prepare": unit,
-    "batch_size": 256,
-    "optimiser": "adamw",
-    "optimiser_settings": {"weight_decay": 0.05},
-    "lr": 4e-3,
-    "augment": partial(random_shift, pixels=1),
-}
-
-# compared in notebook 13, section 2.5; rate and shift by their accuracy on the validation split
-CONVOLUTIONAL = {
-    "build": CNN,
-    "prepare": symmetric,
-    "batch_size": 64,
-    "optimiser": "adamw",
-    "optimiser_settings": {"weight_decay": 0.01},
-    "lr": 5e-3,
-    "augment": partial(random_shift, pixels=1),
-}
-
-# rates chosen by the loss on the validation split; the GAN's by the class entropy of what it makes
-AUTOENCODER = {"build": Autoencoder, "batch_size": 256, "lr": 2e-3}
-CONV_AUTOENCODER = {"build": ConvAutoencoder, "batch_size": 128, "lr": 2e-2}
-VARIATIONAL = {"build": VAE, "batch_size": 256, "lr": 8e-3}
-NARROW = {"batch_size": 128, "lr": 1e-2}  # of narrow(d)
-ADVERSARIAL = {
-    "build_generator": partial(Generator, latent=25),
-    "build_discriminator": Discriminator,
-    "latent": 25,
-    "batch_size": 128,
-    "lr": 3e-4,
-    "average": 0.999,
-}
-
-# the report's rate and batch size; the tutorial it follows has a rate of 2e-4
-ADVERSARIAL_LINEAR = ADVERSARIAL | {
-    "build_generator": partial(Generator, latent=2),
-    "latent": 2,
-    "batch_size": 100,
-    "lr": 5e-4,
-    "trace_every": 50,
-}
-
-# rate and batch size by the Fréchet distance and the class entropy of what it makes after equal time
-ADVERSARIAL_CONVOLUTIONAL = {
-    "build_generator": ConvGenerator,
-    "build_discriminator": ConvDiscriminator,
-    "latent": 100,
-    "batch_size": 64,
-    "lr": 1e-3,
-    "average": 0.999,
-    "one_pass": True,
-    "trace_every": 25,
-}
-
-# by profile; in one place, because notebooks that share a model must train it alike
-EPOCHS = {
-    "feedforward": {"smoke": 4, "standard": 15, "report": 40},
-    "cnn": {"smoke": 5, "standard": 5, "report": 20},
-    "autoencoder": {"smoke": 3, "standard": 14, "report": 40},
-    "narrow_autoencoder": {"smoke": 3, "standard": 3, "report": 20},
-    "conv_autoencoder": {"smoke": 4, "standard": 30, "report": 60},
-    "vae": {"smoke": 4, "standard": 90, "report": 120},
-    "gan": {"smoke": 2, "standard": 12, "report": 100},
-    "linear_gan": {"smoke": 2, "standard": 20, "report": 20},
-    "conv_gan": {"smoke": 1, "standard": 4, "report": 20},
-}
+from lib.data.tensors import Split, hold_out, random_shift, symmetric, unit
+from lib.training.loop import outputs, part
+from workbook.book import Book
+from workbook.cache import Trained, trained
 
 
-def feedforward(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[FeedForward, Trained]:
-    """Notebook 01's best classifier, in evaluation mode; takes images from ``data.unit``."""
-    settings = {"train": train, "evaluate_on": {"test": test}, "epochs": epochs, "seed": seed}
-    done = trained("feedforward", train_classifier, **settings, **FEEDFORWARD)
-    return loaded(FEEDFORWARD["build"](), done.state), done
+def _labelled(train: Split, test: Split) -> dict:
+    return {"train": train, "evaluate_on": {"test": test}}
 
 
-def cnn(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[CNN, Trained]:
-    """Notebook 13's best classifier, in evaluation mode; takes images from ``data.symmetric``."""
-    settings = {"train": train, "evaluate_on": {"test": test}, "epochs": epochs, "seed": seed}
-    done = trained("cnn", train_classifier, **settings, **CONVOLUTIONAL)
-    return loaded(CONVOLUTIONAL["build"](), done.state), done
+def _pixels(train: Split, test: Split) -> dict:
+    return {"train": unit(train.images), "evaluate_on": {"test": unit(test.images)}}
 
 
-def autoencoder(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[Autoencoder, Trained]:
-    """Notebook 02's autoencoder with two code numbers, in evaluation mode; takes images from ``data.unit``."""
-    sets = {"train": unit(train.images), "evaluate_on": {"test": unit(test.images)}}
-    done = trained("autoencoder", train_autoencoder, **sets, epochs=epochs, seed=seed, **AUTOENCODER)
-    return loaded(AUTOENCODER["build"](), done.state), done
+def _pixels_held_out(train: Split, test: Split) -> dict:
+    """Without the validation split; watched are the reconstructions of the first eight test images."""
+    kept, validation = hold_out(train)
+    watch = partial(outputs, inputs=unit(test.images[:8]))
+    return {"train": unit(kept.images), "evaluate_on": {"validation": unit(validation.images)}, "watch": watch}
 
 
-def narrow(dimension: int) -> Autoencoder:
-    """An autoencoder 784-512-dimension-512-784 with ReLU, as in Advanced Deep Learning 2024."""
-    return Autoencoder((784, 512, dimension), activation="relu")
-
-
-def narrow_autoencoder(
-    train: Split, test: Split, dimension: int, epochs: int, seed: int = 0
-) -> tuple[Autoencoder, Trained]:
-    """One of notebook 07's autoencoders, in evaluation mode; takes images from ``data.unit``."""
-    sets = {"train": unit(train.images), "evaluate_on": {"test": unit(test.images)}}
-    build = partial(narrow, dimension)
-    settings = sets | NARROW | {"precision": fast_precision(), "epochs": epochs, "evaluate_every": epochs, "seed": seed}
-    done = trained("autoencoder-narrow", train_autoencoder, build=build, **settings)
-    return loaded(build(), done.state), done
-
-
-def conv_autoencoder(
-    train: Split, validation: Split, test: Split, epochs: int, seed: int = 0
-) -> tuple[ConvAutoencoder, Trained]:
-    """Notebook 16's convolutional autoencoder with ten code numbers, in evaluation mode.
-
-    It takes images from ``data.unit``. Watched are the reconstructions of the first eight test images.
-    """
-    settings = {
-        "train": unit(train.images),
-        "evaluate_on": {"validation": unit(validation.images)},
-        "epochs": epochs,
-        "watch": partial(outputs, inputs=unit(test.images[:8]).to(device())),
-        "seed": seed,
-    }
-    done = trained("conv-autoencoder", train_autoencoder, **settings, **CONV_AUTOENCODER)
-    return loaded(CONV_AUTOENCODER["build"](), unwatched(done.state)), done
-
-
-def vae(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[VAE, Trained]:
-    """Notebook 04's VAE with twenty latent dimensions, in evaluation mode; takes images from ``data.unit``."""
-    sets = {"train": unit(train.images), "evaluate_on": {"test": unit(test.images)}}
-    done = trained("vae", train_vae, **sets, epochs=epochs, seed=seed, **VARIATIONAL)
-    return loaded(VARIATIONAL["build"](), done.state), done
-
-
-def gan(train: Split, epochs: int, seed: int = 0) -> tuple[Generator, Trained]:
-    """Notebook 05's generator, in evaluation mode; makes images in [-1, 1]. Watched are ten noise vectors."""
-    real = symmetric(train.images).flatten(1)
-    noise = torch.randn(10, ADVERSARIAL["latent"], generator=torch.Generator().manual_seed(seed))
-    watch = partial(outputs, inputs=noise.to(device()))
-    settings = ADVERSARIAL | {"precision": fast_precision(), "watch": watch, "seed": seed}
-    done = trained("gan", train_gan, real=real, epochs=epochs, **settings)
-    return loaded(ADVERSARIAL["build_generator"](), part(done.state, "generator")), done
-
-
-def linear_gan(train: Split, epochs: int, seed: int = 0) -> tuple[Generator, Trained]:
-    """Notebook 09's generator with two latent numbers, in evaluation mode; makes images in [-1, 1].
-
-    Watched are 25 noise vectors.
-    """
-    noise = torch.randn(25, ADVERSARIAL_LINEAR["latent"], generator=torch.Generator().manual_seed(seed))
-    settings = {
-        "real": symmetric(train.images).flatten(1),
-        "epochs": epochs,
-        "precision": fast_precision(),
-        "watch": partial(outputs, inputs=noise.to(device())),
-        "seed": seed,
-    }
-    done = trained("gan-linear", train_gan, **settings, **ADVERSARIAL_LINEAR)
-    return loaded(ADVERSARIAL_LINEAR["build_generator"](), part(done.state, "generator")), done
-
-
-def conv_gan(train: Split, test: Split, epochs: int, seed: int = 0) -> tuple[ConvGenerator, Trained]:
-    """Notebook 12's generator, in evaluation mode; makes images in [-1, 1]. Watched are sixteen noise vectors."""
+def _real(train: Split, test: Split) -> dict:
     real = symmetric(train.images)
-    noise = torch.randn(16, ADVERSARIAL_CONVOLUTIONAL["latent"], generator=torch.Generator().manual_seed(seed))
-    settings = {
-        "real": real,
-        "evaluate_on": {"train": real[:2000], "test": symmetric(test.images[:2000])},
-        "epochs": epochs,
-        "precision": fast_precision(),
-        "watch": partial(outputs, inputs=noise.to(device())),
-        "seed": seed,
-    }
-    done = trained("conv-gan", train_gan, **settings, **ADVERSARIAL_CONVOLUTIONAL)
-    return loaded(ConvGenerator(), part(done.state, "generator")), done
+    return {"real": real, "evaluate_on": {"train": real[:2000], "test": symmetric(test.images[:2000])}}
+
+
+def _real_flat(train: Split, test: Split) -> dict:
+    return {"real": symmetric(train.images).flatten(1)}
+
+
+_LINEAR_GAN = {
+    "train": "lib.training.gan:train_gan",
+    "build_generator": "lib.models.gan:Generator",
+    "build_discriminator": "lib.models.gan:Discriminator",
+    "data": _real_flat,
+    "keep": ("generator", "watched"),
+}
+
+# data: what is trained on; watched: how many noise vectors a generator is shown after every epoch; keep: the networks
+# whose weights some chapter needs; network: settings of the network. Rates and regularisation of 01, 02, 04, 13 and 16
+# were chosen on the validation split, those of the GANs by the class entropy of what they make.
+RECIPES = {
+    "classifier": {
+        "name": "feedforward",
+        "train": "lib.training.classifier:train_classifier",
+        "build": "lib.models.feedforward:FeedForward",
+        "network": {"hidden": 512, "activation": "relu"},
+        "data": _labelled,
+        "epochs": {"smoke": 4, "full": 15},
+        "settings": {
+            "prepare": unit,
+            "batch_size": 256,
+            "optimiser": "adamw",
+            "optimiser_settings": {"weight_decay": 0.05},
+            "lr": 4e-3,
+            "augment": partial(random_shift, pixels=1),
+        },
+    },
+    "cnn": {
+        "name": "cnn",
+        "train": "lib.training.classifier:train_classifier",
+        "build": "lib.models.cnn:CNN",
+        "data": _labelled,
+        "epochs": {"smoke": 5, "full": 5},
+        "settings": {
+            "prepare": symmetric,
+            "batch_size": 64,
+            "optimiser": "adamw",
+            "optimiser_settings": {"weight_decay": 0.01},
+            "lr": 5e-3,
+            "augment": partial(random_shift, pixels=1),
+        },
+    },
+    "autoencoder": {
+        "name": "autoencoder",
+        "train": "lib.training.autoencoder:train_autoencoder",
+        "build": "lib.models.autoencoder:Autoencoder",
+        "data": _pixels,
+        "epochs": {"smoke": 3, "full": 14},
+        "settings": {"batch_size": 256, "lr": 2e-3},
+    },
+    "narrow_autoencoder": {  # of Advanced Deep Learning 2024
+        "name": "autoencoder-narrow",
+        "train": "lib.training.autoencoder:train_autoencoder",
+        "build": "lib.models.autoencoder:narrow_autoencoder",
+        "data": _pixels,
+        "epochs": {"smoke": 3, "full": 3},
+        "settings": {"batch_size": 128, "lr": 1e-2, "precision": "fast", "evaluate_every": 1000},  # only at the end
+    },
+    "conv_autoencoder": {
+        "name": "conv-autoencoder",
+        "train": "lib.training.autoencoder:train_autoencoder",
+        "build": "lib.models.autoencoder:ConvAutoencoder",
+        "data": _pixels_held_out,
+        "epochs": {"smoke": 4, "full": 30},
+        "settings": {"batch_size": 128, "lr": 2e-2},
+    },
+    "vae": {
+        "name": "vae",
+        "train": "lib.training.vae:train_vae",
+        "build": "lib.models.vae:VAE",
+        "data": _pixels,
+        "epochs": {"smoke": 4, "full": 90},
+        "settings": {"batch_size": 256, "lr": 8e-3},
+    },
+    "gan": _LINEAR_GAN
+    | {
+        "name": "gan",
+        "network": {"latent": 25},
+        "watched": 10,
+        "epochs": {"smoke": 2, "full": 12},
+        "settings": {"batch_size": 128, "lr": 3e-4, "average": 0.999, "precision": "fast"},
+    },
+    "linear_gan": _LINEAR_GAN
+    | {  # the report's rate and batch size; the tutorial it follows has a rate of 2e-4
+        "name": "gan-linear",
+        "network": {"latent": 2},
+        "watched": 25,
+        "epochs": {"smoke": 2, "full": 20},
+        "settings": {"batch_size": 100, "lr": 5e-4, "average": 0.999, "trace_every": 50, "precision": "fast"},
+    },
+    "conv_gan": {
+        "name": "gan-conv",
+        "train": "lib.training.gan:train_gan",
+        "build_generator": "lib.models.gan:ConvGenerator",
+        "build_discriminator": "lib.models.gan:ConvDiscriminator",
+        "network": {"latent": 100},
+        "data": _real,
+        "watched": 16,
+        "epochs": {"smoke": 1, "full": 4},
+        "settings": {
+            "update": "lib.training.gan:update_at_once",
+            "batch_size": 64,
+            "lr": 1e-3,
+            "average": 0.999,
+            "trace_every": 25,
+            "precision": "fast",
+        },
+    },
+}
+
+
+def epochs(name: str) -> dict[str, int]:
+    """How many epochs a shared model is trained for, by profile."""
+    return dict(RECIPES[name]["epochs"])
+
+
+def settings(name: str, **network: object) -> dict[str, object]:
+    """Builders and settings of a shared model's training, without its data, epochs and seed.
+
+    ``network`` changes settings of the network itself.
+    """
+    recipe = RECIPES[name]
+    network = recipe.get("network", {}) | network
+    if "build" in recipe:
+        builders = {"build": partial(resolve_name(recipe["build"]), **network)}
+    else:
+        builders = {
+            "build_generator": partial(resolve_name(recipe["build_generator"]), **network),
+            "build_discriminator": resolve_name(recipe["build_discriminator"]),
+            "latent": network["latent"],
+        }
+    own = {key: resolve_name(value) if key == "update" else value for key, value in recipe["settings"].items()}
+    return builders | own
+
+
+def shared(
+    name: str, book: Book, *, epochs: int | None = None, seed: int | None = None, **network: object
+) -> tuple[nn.Module, Trained]:
+    """A model of RECIPES in evaluation mode, the generator of a GAN, and its weights and history.
+
+    ``epochs`` and ``seed`` are by default those of the profile and the book, ``network`` changes settings of the
+    network. Raises KeyError for a name that is not in the table.
+    """
+    recipe, seed = RECIPES[name], book.seed if seed is None else seed
+    chosen = settings(name, **network) | recipe["data"](*book.mnist())
+    if "watched" in recipe:
+        noise = torch.randn(recipe["watched"], chosen["latent"], generator=torch.Generator().manual_seed(seed))
+        chosen["watch"] = partial(outputs, inputs=noise)
+    done = trained(
+        recipe["name"],
+        resolve_name(recipe["train"]),
+        keep=recipe.get("keep"),
+        epochs=recipe["epochs"][book.profile] if epochs is None else epochs,
+        seed=seed,
+        **chosen,
+    )
+    if "build" in chosen:
+        return loaded(chosen["build"](), unwatched(done.state)), done
+    return loaded(chosen["build_generator"](), part(done.state, "generator")), done
+
+
+classifier = partial(shared, "classifier")  # of notebook 01; takes images from ``data.unit``
+cnn = partial(shared, "cnn")  # of 13; takes images from ``data.symmetric``
+autoencoder = partial(shared, "autoencoder")  # of 02, with two code numbers; takes images from ``data.unit``
+narrow_autoencoder = partial(shared, "narrow_autoencoder")  # of 07, with a ``dimension``
+conv_autoencoder = partial(shared, "conv_autoencoder")  # of 16, with ten code numbers
+vae = partial(shared, "vae")  # of 04, with twenty latent dimensions
+gan = partial(shared, "gan")  # of 05; makes images in [-1, 1]
+linear_gan = partial(shared, "linear_gan")  # of 09, with two latent numbers
+conv_gan = partial(shared, "conv_gan")  # of 12
 
 
 def unwatched(state: dict[str, Tensor]) -> dict[str, Tensor]:

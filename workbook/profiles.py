@@ -3,21 +3,22 @@
 import os
 from types import SimpleNamespace
 
-PROFILES = ("smoke", "standard", "report")
+PROFILES = ("smoke", "full")
+IMAGES = {"smoke": (2_000, 1_000), "full": (60_000, 10_000)}  # of MNIST, for training and test
 
 
 def resolve(profile: str) -> str:
-    """The profile's name; ``"auto"`` means the environment variable ``WORKBOOK_PROFILE``, else standard."""
-    name = os.environ.get("WORKBOOK_PROFILE", "standard") if profile == "auto" else profile
+    """The profile's name; ``"auto"`` means the environment variable ``WORKBOOK_PROFILE``, else full."""
+    name = os.environ.get("WORKBOOK_PROFILE", "full") if profile == "auto" else profile
     if name not in PROFILES:
         raise ValueError(f"unknown profile {name!r}; choose one of {', '.join(PROFILES)}")
     return name
 
 
 def choose(profile: str, **settings: dict) -> SimpleNamespace:
-    """Settings of one profile, shown as a table of all three.
+    """Settings of one profile, shown as a table of both.
 
-    ``choose("smoke", epochs=dict(smoke=1, standard=20, report=100)).epochs`` is 1.
+    ``choose("smoke", epochs=dict(smoke=1, full=20)).epochs`` is 1.
     Every setting must name all profiles; raises ValueError otherwise.
     """
     for name, values in settings.items():

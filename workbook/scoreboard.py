@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lib.paths import BUILD, results_dir, write_atomic
-from lib.results import load_results, reports
+from lib.atomic import write_atomic
+from workbook.book import load_results, reports
+from workbook.paths import BUILD, results_dir
 
 # verdict → mark that reads without colour
 VERDICTS = {
@@ -112,7 +113,7 @@ def _signed(ours: float | str, theirs: float | str) -> str:
     return f"{ours - theirs:+.3g}" if ours != theirs else "0"
 
 
-def rows(profile: str = "standard", seeds: Sequence[int] = (0,)) -> list[Row]:
+def rows(profile: str = "full", seeds: Sequence[int] = (0,)) -> list[Row]:
     """A row for every item. With several seeds, values are means with standard deviation and 95 % interval."""
     found: dict[tuple[str, int], dict | None] = {}
     table = []
@@ -251,7 +252,7 @@ def _cells(row: Row) -> list[str]:
     return [cell(c) for c in (item, row.reported, row.ours, row.difference, verdict, picture, row.origin)]
 
 
-def write(profile: str = "standard", seeds: Sequence[int] = (0,)) -> Path:
+def write(profile: str = "full", seeds: Sequence[int] = (0,)) -> Path:
     """Write scoreboard.md beside the results of a seed, or that of several seeds above them; returns its path."""
     folder = results_dir(profile, seeds[0])
     path = folder / "scoreboard.md" if len(seeds) == 1 else BUILD / profile / "scoreboard-seeds.md"

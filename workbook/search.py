@@ -12,9 +12,9 @@ from collections.abc import Callable
 import optuna
 from optuna.trial import TrialState
 
-from lib import compute, progress
-from lib.artifacts import Edited, digest, fingerprint
-from lib.paths import cache_dir
+from lib import progress
+from workbook.fingerprint import Edited, digest, fingerprint
+from workbook.paths import cache_dir
 
 Report = Callable[[int, float], None]
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -68,7 +68,7 @@ def search(
 
         return evaluate(report, **choice, **settings)
 
-    for _ in progress.epochs(max(left, 0), f"search, {sampler}", "trial"):
+    for _ in progress.counted(max(left, 0), f"search, {sampler}", "trial"):
         taken = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.FAIL]
         if sum(t.state in FINISHED for t in taken) >= trials:
             break  # others have finished the rest
@@ -86,7 +86,8 @@ def _open(name: str, evaluate: Callable, about: list) -> optuna.Study:
     """The study of this code on these settings, empty if there is none."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        key = digest([fingerprint(evaluate), fingerprint(about), compute.environment()])
+        sources: dict[str, str] = {}
+        key = digest([fingerprint(evaluate, sources), fingerprint(about, sources), sources])
     except Edited as edited:
         print(f"{name}: {edited}; searching with the code as it was loaded, without keeping it", file=sys.stderr)
         return optuna.create_study()

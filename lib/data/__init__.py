@@ -1,7 +1,8 @@
 """Data sets in memory: ``mnist`` reads them, ``Split`` holds them, the rest prepares them for a network."""
 
-from lib.data.files import DataError, fetch, mnist, write_atomic
+from lib.data.files import DataError, fetch, mnist
 from lib.data.tensors import (
+    Prepare,
     Split,
     batches,
     hold_out,
@@ -14,6 +15,7 @@ from lib.data.tensors import (
 
 __all__ = [
     "DataError",
+    "Prepare",
     "Split",
     "batches",
     "fetch",
@@ -24,5 +26,4 @@ __all__ = [
     "to_uint8",
     "unit",
     "validation_indices",
-    "write_atomic",
 ]

@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import http.client
 import json
-import os
 import shutil
 import subprocess
 import tarfile
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lib import torchvision_fix
+from lib.atomic import write_atomic
 from lib.data.tensors import Split
 
 MIRROR_TIMEOUT = 10  # seconds
@@ -185,14 +185,3 @@ def _from_debian(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
         raise OSError(f"not installed; on Debian: apt-get install {about['debian']}")
     for name in names:
         yield name, gzip.decompress((folder / f"{name}.gz").read_bytes())
-
-
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write ``content`` under a temporary name in the same folder, then rename it to ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

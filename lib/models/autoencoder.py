@@ -40,6 +40,11 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(x))
 
 
+def narrow_autoencoder(dimension: int) -> Autoencoder:
+    """784-512-``dimension``-512-784 with ReLU, as in Advanced Deep Learning 2024 (notebook 07)."""
+    return Autoencoder((784, 512, dimension), activation="relu")
+
+
 def dense(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:
     """Linear layers through ``sizes`` with an activation between them, none after the last."""
     layers: list[nn.Module] = []

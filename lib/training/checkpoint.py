@@ -3,6 +3,7 @@
 Nothing here can change a result, so an edit to this module does not make a trained model stale.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lib.atomic import write_atomic
+from lib.compute import device
 
 EVERY = 120.0  # seconds between two checkpoints
 _open: "Checkpoints | None" = None  # where the trainings of this process write to
@@ -57,27 +59,41 @@ class Checkpoint:
     def write(self, state: dict) -> None:
         """Write nested dicts and lists of numbers, text and tensors as one file: safetensors with JSON in its head."""
         tensors: dict[str, Tensor] = {}
-        text = json.dumps(_pack(state, tensors))
-        write_atomic(self.path, save(tensors, {"state": text}))
+        text = json.dumps({"device": device().type, "state": _pack(state, tensors)})
+        write_atomic(self.path, save(tensors, {"json": text, "sha256": _sha256(text, tensors)}))
         self.last = time.monotonic()
 
     def read(self) -> dict | None:
-        """What was written; None if nothing was, or if it is damaged."""
+        """What was written; None if nothing was, if it is damaged, or if it was written on another kind of device."""
         if self.path is None or not self.path.exists():
             return None
         try:
             with safe_open(self.path, "pt") as file:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
-                return _unpack(json.loads(file.metadata()["state"]), tensors)
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+                text, written = file.metadata()["json"], file.metadata()["sha256"]
+        except (SafetensorError, OSError, KeyError, TypeError):
             return None
+        found = json.loads(text) if written == _sha256(text, tensors) else {"device": None}
+        return _unpack(found["state"], tensors) if found["device"] == device().type else None
+
+
+def _sha256(text: str, tensors: dict[str, Tensor]) -> str:
+    found = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        found.update(tensors[name].flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def _pack(value: object, tensors: dict[str, Tensor]) -> object:
-    """``value`` as JSON, its tensors by number; a dict becomes a list of pairs, whose keys may be numbers."""
+    """``value`` as JSON, its tensors by number; a dict becomes a list of pairs, whose keys may be numbers.
+
+    A tensor comes back on the same device and in the same layout: on a CPU torch's fused optimisers go through weight,
+    gradient and moments as they lie in memory, and mix up numbers whose layouts differ.
+    """
     if isinstance(value, Tensor):
-        tensors[str(len(tensors))] = value.detach().cpu().contiguous().clone()
-        return {"tensor": str(len(tensors) - 1)}
+        copy, number = value.detach().to("cpu", copy=True), str(len(tensors))
+        tensors[number] = copy.contiguous()
+        return {"tensor": number, "strides": copy.stride(), "device": value.device.type}
     if isinstance(value, dict):
         return {"pairs": [[key, _pack(each, tensors)] for key, each in value.items()]}
     if isinstance(value, list | tuple):
@@ -88,7 +104,9 @@ def _pack(value: object, tensors: dict[str, Tensor]) -> object:
 def _unpack(value: object, tensors: dict[str, Tensor]) -> object:
     if isinstance(value, dict):
         if "tensor" in value:
-            return tensors[value["tensor"]]
+            stored = tensors[value["tensor"]]
+            laid_out = torch.empty_strided(stored.shape, value["strides"], dtype=stored.dtype)
+            return laid_out.copy_(stored).to(value["device"])
         return {key: _unpack(each, tensors) for key, each in value["pairs"]}
     return [_unpack(each, tensors) for each in value] if isinstance(value, list) else value
 

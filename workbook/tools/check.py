@@ -1,11 +1,11 @@
-"""Check the environment: ``python -m lib.check`` prints what is there and how to mend what is not."""
+"""Check the environment: ``python -m workbook.tools.check`` prints what is there and how to mend what is not."""
 
 import os
 import re
 import sys
 from importlib import metadata
 
-from lib.paths import DATA, ROOT
+from workbook.paths import DATA, ROOT
 
 
 def locked() -> dict[str, str]:
@@ -28,11 +28,14 @@ def problems() -> list[str]:
     from lib import data
 
     try:
-        folder = data.fetch("mnist")
+        folder = data.fetch(DATA)
         print(f"data          mnist verified in {folder.relative_to(DATA.parent)}/")
     except data.DataError as error:
         found.append(str(error))
     try:
+        from lib import torchvision_fix
+
+        torchvision_fix.apply()
         import torchvision
 
         print(f"torchvision   {torchvision.__version__}")

@@ -1,4 +1,4 @@
-"""Keep the committed notebooks clean: ``python -m lib.notebooks clean | refresh | verify``.
+"""Keep the committed notebooks clean: ``python -m workbook.tools.clean clean | refresh | verify``.
 
 Only cells tagged ``check`` keep their outputs, which are short texts from profile smoke; nbval compares them.
 """
@@ -11,8 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lib.paths import NOTEBOOKS, write_atomic
-from lib.runner import execute
+from lib.atomic import write_atomic
+from workbook.paths import NOTEBOOKS
+from workbook.tools.run import execute
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -84,7 +85,7 @@ def refresh(path: Path) -> None:
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m lib.notebooks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m workbook.tools.clean", description=__doc__)
     parser.add_argument("command", choices=["clean", "refresh", "verify"])
     parser.add_argument("notebook", nargs="*", type=Path, help="default: all")
     arguments = parser.parse_args()

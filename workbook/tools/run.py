@@ -1,7 +1,7 @@
 """Run notebooks headless: ``figures`` for the whole graph through Snakemake, ``notebook`` for a single one.
 
-python -m lib.runner figures --profile standard --seeds 0 --notebook all --jobs 1
-python -m lib.runner notebook 01_feedforward --profile smoke --seed 0
+python -m workbook.tools.run figures --profile full --seeds 0 --notebook all --jobs 1
+python -m workbook.tools.run notebook 01_feedforward --profile smoke --seed 0
 """
 
 import argparse
@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lib.paths import BUILD, NOTEBOOKS, ROOT, executed_notebook, results_dir, write_atomic
-from lib.profiles import PROFILES
+from lib.atomic import write_atomic
+from workbook.paths import BUILD, NOTEBOOKS, ROOT, executed_notebook, results_dir
+from workbook.profiles import PROFILES
 
 SCOREBOARD = "21_scoreboard"
 # a notebook that starts from another's trained model runs after it, so that the model is trained only once
@@ -182,7 +183,7 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
             cwd=ROOT,
             env={**os.environ, "WORKBOOK_THREADS": str(threads), "PYTHONHASHSEED": "0", "PATH": path},
         )
-        from lib import scoreboard
+        from workbook import scoreboard
 
         for seed in seeds:
             print(f"figures and scoreboard: {scoreboard.write(profile, [seed]).parent.relative_to(ROOT)}/")
@@ -254,7 +255,7 @@ def _positive(text: str) -> int:
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m lib.runner", description="Run notebooks headless.")
+    parser = argparse.ArgumentParser(prog="python -m workbook.tools.run", description="Run notebooks headless.")
     commands = parser.add_subparsers(dest="command", required=True)
     figures = commands.add_parser("figures", help="the whole graph, or one notebook and what it needs")
     figures.add_argument("--seeds", type=_seed, nargs="+", default=[0])
@@ -265,7 +266,7 @@ def main() -> int:
     single.add_argument("notebook")
     single.add_argument("--seed", type=_seed, default=0)
     for command in (figures, single):
-        command.add_argument("--profile", choices=PROFILES, default="standard")
+        command.add_argument("--profile", choices=PROFILES, default="full")
     arguments = parser.parse_args()
     try:
         if arguments.command == "figures":
