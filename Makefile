@@ -1,16 +1,17 @@
 # make figures   every notebook headless, figures/ and the scoreboard        make help   all targets
-# make test      unit tests and every notebook compared with its stored outputs
+# make test      lint, unit tests, every notebook in profile smoke
 
-PROFILE  ?= standard
+PROFILE  ?= full
 SEED     ?= 0
 SEEDS    ?= $(SEED)
 NOTEBOOK ?= all
-JOBS     ?= 1
-THREADS  ?= 2
+JOBS     ?=
+THREADS  ?= 1
+RETRAIN  ?=
 PYTHON   ?= python3
 
 # make ignores a mistyped variable; we do not
-KNOWN   := PROFILE SEED SEEDS NOTEBOOK JOBS THREADS PYTHON
+KNOWN   := PROFILE SEED SEEDS NOTEBOOK JOBS THREADS RETRAIN PYTHON
 GIVEN   := $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES -*,$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -19,25 +20,28 @@ endif
 
 BIN    := .venv/bin
 READY  := .venv/.ready
+export OMP_NUM_THREADS := $(THREADS)
 
-.PHONY: help figures test lab bench data env check lint clean-notebooks refresh
+.PHONY: help figures test lab bench data env check lint verify release clean-notebooks refresh
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make figures [PROFILE=smoke|standard|report] [SEED=0 | SEEDS='0 1 2'] [NOTEBOOK=01_feedforward] [JOBS=1] [THREADS=2]"
-	@echo "make test      unit tests, and every notebook in profile smoke"
+	@echo "make figures [PROFILE=full|smoke] [NOTEBOOK=05_gan] [RETRAIN=1] [SEED=0 | SEEDS='0 1 2'] [JOBS=cores] [THREADS=1]"
+	@echo "make test      lint, unit tests, and every notebook in profile smoke"
 	@echo "make lab       JupyterLab on this checkout"
 	@echo "make bench     side-by-side timings: the textbook loop against ours"
-	@echo "make check     versions, device, threads, data, and how to mend what is wrong"
+	@echo "make check     versions, device, threads, data, and how to put right what is wrong"
+	@echo "make verify NOTEBOOK=04_vae_latent20   train one notebook's models again and compare with the released ones"
+	@echo "make release   collect the trainings that the gallery used into data/trained"
 	@echo "make refresh   store the checked outputs of all notebooks again; make clean-notebooks strips the rest"
 	@echo "make lint      ruff, and that notebooks are committed clean"
 
 figures: data
-	@$(BIN)/python -m lib.runner figures --profile $(PROFILE) --seeds $(SEEDS) --notebook $(NOTEBOOK) --jobs $(JOBS) --threads $(THREADS)
+	@$(BIN)/python -m workbook.tools.run figures --profile $(PROFILE) --seeds $(SEEDS) --notebook $(NOTEBOOK) \
+		$(if $(JOBS),--jobs $(JOBS)) --threads $(THREADS) $(if $(filter-out 0,$(RETRAIN)),--retrain)
 
 test: data lint
-	@$(BIN)/python -m pytest tests
-	@$(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 notebooks
+	@$(BIN)/python -m pytest
 
 # a container's only user is often root, which Jupyter refuses without being told
 lab: data
@@ -47,19 +51,26 @@ bench: data
 	@$(BIN)/python -m benchmarks.run
 
 check: env
-	@$(BIN)/python -m lib.check
+	@$(BIN)/python -m workbook.tools.check
+	@$(BIN)/python -m workbook.tools.release --check
+
+verify: data
+	@$(BIN)/python -m workbook.tools.verify $(NOTEBOOK)
+
+release: env
+	@$(BIN)/python -m workbook.tools.release
 
 lint: env
-	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/python -m lib.notebooks verify
+	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/python -m workbook.tools.clean verify
 
 clean-notebooks: env
-	@$(BIN)/python -m lib.notebooks clean
+	@$(BIN)/python -m workbook.tools.clean clean
 
 refresh: data
-	@$(BIN)/python -m lib.notebooks refresh
+	@$(BIN)/python -m workbook.tools.clean refresh
 
 data: env
-	@$(BIN)/python -m lib.data
+	@$(BIN)/python -m workbook.tools.fetch
 
 env: $(READY)
 

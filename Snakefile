@@ -1,9 +1,7 @@
 # The graph of notebooks. Started by `make figures`; the same file runs on a cluster through Snakemake's
-# executor plugins, for example: snakemake --executor slurm -j 20 build/report/seed0/21_scoreboard.ipynb
-from glob import glob
-
-from lib.profiles import PROFILES
-from lib.runner import needs, notebooks
+# executor plugins, for example: snakemake --executor slurm -j 20 build/full/seed0/21_scoreboard.ipynb
+from workbook.profiles import PROFILES
+from workbook.tools.run import inputs, notebooks
 
 
 wildcard_constraints:
@@ -18,27 +16,19 @@ localrules:
 
 rule all:
     input:
-        expand("build/standard/seed0/{notebook}.ipynb", notebook=notebooks()),
+        expand("build/full/seed0/{notebook}.ipynb", notebook=notebooks()),
 
 
+# Notebooks that share a model do not wait for each other: whoever asks first trains it, and the others take it.
 # Figures and results are not listed as outputs, because Snakemake deletes the outputs of a failed job: the runner
 # renames them into figures/ when the notebook has succeeded, and its executed copy last.
 rule notebook:
     input:
-        "notebooks/{notebook}.ipynb",
-        "data/manifest.json",
-        "data/reports.toml",
-        glob("lib/**/*.py", recursive=True),
-        lambda wildcards: expand(
-            "build/{profile}/seed{seed}/{needed}.ipynb",
-            profile=wildcards.profile,
-            seed=wildcards.seed,
-            needed=needs(wildcards.notebook),
-        ),
+        lambda wildcards: inputs(wildcards.notebook, wildcards.profile, int(wildcards.seed)),
     output:
         "build/{profile}/seed{seed}/{notebook}.ipynb",
     benchmark:
         "build/{profile}/seed{seed}/{notebook}.benchmark.tsv"
-    threads: int(config.get("threads", 2))
+    threads: int(config.get("threads", 1))
     shell:
-        "python -m lib.runner notebook {wildcards.notebook} --profile {wildcards.profile} --seed {wildcards.seed}"
+        "python -m workbook.tools.run notebook {wildcards.notebook} --profile {wildcards.profile} --seed {wildcards.seed}"

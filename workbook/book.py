@@ -20,8 +20,6 @@ import json
 import math
 import os
 import sys
-import tomllib
-from functools import cache
 from pathlib import Path
 
 from lib import compute, data, progress
@@ -29,19 +27,9 @@ from lib.atomic import write_atomic
 from workbook import cache as trainings
 from workbook import profiles
 from workbook.paths import BUILD, DATA, ROOT
+from workbook.records import items_of, reports
 
 DIGITS = 6  # significant digits that are kept
-
-
-@cache
-def reports() -> dict:
-    """``data/reports.toml``: {"report": [...], "item": [...]}."""
-    return tomllib.loads((DATA / "reports.toml").read_text())
-
-
-def items_of(notebook: str) -> dict[str, dict]:
-    """{id: item} of what a notebook has to regenerate."""
-    return {item["id"]: item for item in reports()["item"] if item["notebook"] == notebook}
 
 
 def open_book(notebook: str, profile: str = "auto", seed: int = 0) -> "Book":
@@ -172,7 +160,6 @@ class Book:
         """Raise ValueError if an item of this notebook is missing; else say how many there are."""
         if missing := self.missing():
             raise ValueError(f"{self.notebook} has not recorded {', '.join(missing)}")
-        write_atomic(self.folder / "inputs.json", json.dumps(loaded_code(), indent=1) + "\n")
         self._write()
         print(f"{len(self.items)} of {len(self.items)} items recorded")
 
@@ -197,6 +184,7 @@ class Book:
         self._files["results"]["trainings"] = sorted(trainings.used)
         self._files["timings"]["trainings"] = trainings.used
         self._files["timings"]["stale"] = trainings.stale
+        write_atomic(self.folder / "inputs.json", json.dumps(loaded_code(), indent=1) + "\n")
         for each, content in self._files.items():
             text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, sort_keys=True)
             write_atomic(self.folder / f"{each}.json", text + "\n")
@@ -227,29 +215,3 @@ def plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     raise TypeError(f"cannot record a {type(value).__name__}: use numbers, text, lists or dicts")
-
-
-def load_results(folder: Path) -> dict | None:
-    """results.json of one notebook with the durations of timings.json merged in; None if there is none.
-
-    Raises ValueError, naming the file, if it is not valid JSON.
-    """
-    merged = None
-    for name in ("results", "timings"):
-        path = folder / f"{name}.json"
-        if not path.is_file():
-            continue
-        try:
-            content = json.loads(path.read_text())
-        except ValueError as error:
-            raise ValueError(f"{path} is not valid JSON ({error}); delete it and run `make figures`") from error
-        if merged is None:
-            merged = content
-            continue
-        for item, entry in content["items"].items():
-            if "durations" in entry:
-                merged["items"][item]["value"] |= entry["durations"]
-            else:
-                merged["items"][item] = entry
-        merged["figures"] |= content["figures"]
-    return merged

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib.atomic import write_atomic
-from workbook.book import load_results, reports
 from workbook.paths import BUILD, results_dir
+from workbook.records import load_results, reports
 
 # verdict → mark that reads without colour
 VERDICTS = {

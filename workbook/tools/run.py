@@ -1,6 +1,6 @@
 """Run notebooks headless: ``figures`` for the whole graph through Snakemake, ``notebook`` for a single one.
 
-python -m workbook.tools.run figures --profile full --seeds 0 --notebook all --jobs 1
+python -m workbook.tools.run figures --profile full --seeds 0 --notebook all
 python -m workbook.tools.run notebook 01_feedforward --profile smoke --seed 0
 """
 
@@ -8,6 +8,7 @@ import argparse
 import difflib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,27 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lib.atomic import write_atomic
-from workbook.paths import BUILD, NOTEBOOKS, ROOT, executed_notebook, results_dir
+from workbook.paths import BUILD, FIGURES, NOTEBOOKS, RELEASED, ROOT, cache_dir, executed_notebook, results_dir
 from workbook.profiles import PROFILES
 
 SCOREBOARD = "21_scoreboard"
-# a notebook that starts from another's trained model runs after it, so that the model is trained only once
-NEEDS = {
-    "02_autoencoder": ["01_feedforward"],
-    "04_vae_latent20": ["01_feedforward", "02_autoencoder"],
-    "05_gan": ["01_feedforward", "04_vae_latent20"],
-    "06_information_theory": ["05_gan"],
-    "08_autoencoder_vs_vae": ["01_feedforward"],
-    "09_gan_linear": ["01_feedforward"],
-    "10_dcgan": ["01_feedforward", "09_gan_linear"],
-    "12_gan_convolutional": ["01_feedforward", "13_cnn"],
-    "14_gan_latent_space": ["01_feedforward", "12_gan_convolutional", "13_cnn"],
-    "15_create_what_you_want": ["01_feedforward", "12_gan_convolutional", "13_cnn"],
-    "17_latent_structure": ["01_feedforward", "16_conv_autoencoder"],
-    "18_denoising_autoencoder": ["01_feedforward", "16_conv_autoencoder"],
-    "19_transfer_classification": ["16_conv_autoencoder"],
-    "20_vae_dense": ["01_feedforward", "16_conv_autoencoder"],
-}
+MEMORY_PER_JOB = 3 * 2**30  # bytes; what the largest notebooks need
 
 
 class RunError(RuntimeError):
@@ -50,11 +35,29 @@ def notebooks() -> list[str]:
     return sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
-def needs(notebook: str) -> list[str]:
-    """Notebooks that must have run before this one."""
-    there = notebooks()
-    wanted = [n for n in there if n != SCOREBOARD] if notebook == SCOREBOARD else NEEDS.get(notebook, [])
-    return [n for n in wanted if n in there]
+def inputs(notebook: str, profile: str, seed: int) -> list[str]:
+    """Files on which a notebook's results depend, relative to the checkout.
+
+    After a run they are known: itself, and the modules that it loaded. Before the first, it is all of them.
+    """
+    code = _known_inputs(notebook, profile, seed)
+    if code is None:
+        code = [str(p.relative_to(ROOT)) for part in ("lib", "workbook") for p in (ROOT / part).rglob("*.py")]
+        code = [file for file in code if not file.startswith("workbook/tools/")]
+    if "lib/plots.py" in code:
+        code.append("lib/workbook.mplstyle")
+    own = [f"notebooks/{notebook}.ipynb", "data/reports.toml"]
+    results = [n for n in notebooks() if n != SCOREBOARD] if notebook == SCOREBOARD else []
+    return [*own, *sorted(code), *(str(executed_notebook(n, profile, seed).relative_to(ROOT)) for n in results)]
+
+
+def _known_inputs(notebook: str, profile: str, seed: int) -> list[str] | None:
+    """The modules that the last run loaded; None if there was none, or one of them has gone."""
+    try:
+        code = json.loads(executed_notebook(notebook, profile, seed).with_suffix(".inputs.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return code if all((ROOT / file).exists() for file in code) else None
 
 
 # --- one notebook ------------------------------------------------------------------------------------------------
@@ -130,12 +133,15 @@ def run_notebook(notebook: str, profile: str, seed: int) -> Path:
         if not (out / "results.json").exists():
             raise RunError(f"{notebook} recorded no results: it must call open_book, record and check")
         target.mkdir(parents=True, exist_ok=True)
+        loaded = (out / "inputs.json").read_text()
+        (out / "inputs.json").unlink()
         produced = sorted(out.iterdir(), key=lambda file: file.suffix == ".json")  # the records last
         for file in produced:
             write_atomic(target / file.name, file.read_bytes())
         for old in target.iterdir():
             if old.name not in {file.name for file in produced}:
                 old.unlink()
+        write_atomic(executed.with_suffix(".inputs.json"), loaded)
         write_atomic(executed, copy.read_bytes())
         failed.unlink(missing_ok=True)
     print(f"{notebook} ({profile}, seed {seed}): {time.monotonic() - start:.0f} s", flush=True)
@@ -157,32 +163,35 @@ def _heading(path: Path, exec_count: int) -> str:
 # --- the graph ---------------------------------------------------------------------------------------------------
 
 
-def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, threads: int) -> int:
-    """Bring every notebook (or one, with what it needs) up to date; returns Snakemake's exit code."""
+def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, threads: int, retrain: bool) -> int:
+    """Bring every notebook, or one, up to date; returns Snakemake's exit code."""
     targets = notebooks() if notebook == "all" else [_named(notebook)]
     wanted = [executed_notebook(n, profile, seed) for seed in seeds for n in targets]
+    environment = _environment(threads, retrain)
     with _exclusive():
         for name, seed in [(n, seed) for seed in seeds for n in notebooks()]:
             if not _published(results_dir(profile, seed) / name):
                 executed_notebook(name, profile, seed).unlink(missing_ok=True)  # a figure was deleted: run again
         _remove_leftovers()
-        command = [sys.executable, "-m", "snakemake", "--quiet", "progress", "rules", "--nolock"]
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        command = [sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime"]
+        command += ["--keep-going", "--cores", str(jobs * threads), "--config", f"threads={threads}"]
+        command += ["--forceall"] if retrain else []
+        paths = ["--", *(str(path.relative_to(ROOT)) for path in wanted)]
         done = subprocess.run(
-            [
-                *command,
-                "--cores",
-                str(jobs * threads),
-                "--rerun-incomplete",
-                "--keep-going",
-                "--config",
-                f"threads={threads}",
-                "--",
-                *(str(path.relative_to(ROOT)) for path in wanted),
-            ],
-            cwd=ROOT,
-            env={**os.environ, "WORKBOOK_THREADS": str(threads), "PYTHONHASHSEED": "0", "PATH": path},
+            [*command, "--dry-run", *paths], cwd=ROOT, env=environment, capture_output=True, text=True
         )
+        if done.returncode:
+            print(done.stdout, done.stderr, file=sys.stderr)
+            return done.returncode
+        due = sorted(set(re.findall(r"output: build/\S+/(\w+)\.ipynb", done.stdout)))
+        if not due:
+            print("nothing has changed")
+            return 0
+        print(f"{len(due)} of {len(notebooks())} notebooks to run, {jobs} at a time: {', '.join(due)}")
+        if profile == "full":
+            print(missing_trainings(due, retrain))
+        sys.stdout.flush()
+        done = subprocess.run([*command, "--quiet", "progress", "rules", *paths], **where)
         from workbook import scoreboard
 
         for seed in seeds:
@@ -190,9 +199,58 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
         if len(seeds) > 1:
             print(f"mean over {len(seeds)} seeds: {scoreboard.write(profile, seeds).relative_to(ROOT)}")
     if done.returncode:
-        message = "some notebooks failed, see above; those that do not need them are finished, old figures are kept"
-        print(message, file=sys.stderr)
+        print("some notebooks failed, see above; the others are finished, old figures are kept", file=sys.stderr)
     return done.returncode
+
+
+def _environment(threads: int, retrain: bool) -> dict[str, str]:
+    """Environment of the notebooks' processes."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, "PYTHONHASHSEED": "0", "PATH": path, "WORKBOOK_THREADS": str(threads)}
+    for name in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
+        environment[f"{name}_NUM_THREADS"] = str(threads)
+    if threads > 1:
+        environment["GOMP_SPINCOUNT"] = "10000"  # else threads spin while another process holds their core
+    if retrain:
+        environment["WORKBOOK_RETRAIN"] = "1"
+    return environment
+
+
+def missing_trainings(due: list[str], retrain: bool) -> str:
+    """Which trainings these notebooks used when the gallery was made that are not here now, and about how long they
+    took then. What a changed notebook will ask for is not known before it runs.
+    """
+    if retrain:
+        os.environ["WORKBOOK_RETRAIN"] = "1"
+    here = set() if retrain or not RELEASED.exists() else {file.name for file in RELEASED.iterdir()}
+    here |= {file.name for file in cache_dir().glob("*.safetensors")}
+    seconds: dict[str, float] = {}
+    of: dict[str, int] = {}
+    for name in due:
+        try:
+            used = json.loads((FIGURES / name / "timings.json").read_text()).get("trainings", {})
+        except (OSError, ValueError):
+            continue
+        absent = {file: spent for file, spent in used.items() if file not in here}
+        seconds |= absent
+        if absent:
+            of[name] = len(absent)
+    if not seconds:
+        return "all trainings are here, as far as the gallery tells"
+    listed = ", ".join(f"{name} {count}" for name, count in of.items())
+    return (
+        f"{len(seconds)} trainings to run first, about {sum(seconds.values()) / 60:.0f} minutes of one core: {listed}"
+    )
+
+
+def whole_machine(threads: int) -> int:
+    """How many notebooks at a time use this machine's cores, as far as its memory carries them."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        memory = cores * MEMORY_PER_JOB
+    return max(1, min(cores // threads, memory // MEMORY_PER_JOB))
 
 
 def _remove_leftovers() -> None:
@@ -257,11 +315,12 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m workbook.tools.run", description="Run notebooks headless.")
     commands = parser.add_subparsers(dest="command", required=True)
-    figures = commands.add_parser("figures", help="the whole graph, or one notebook and what it needs")
+    figures = commands.add_parser("figures", help="the whole graph, or one notebook")
     figures.add_argument("--seeds", type=_seed, nargs="+", default=[0])
     figures.add_argument("--notebook", default="all", help="name or number, or all")
-    figures.add_argument("--jobs", type=_positive, default=1, help="notebooks at a time")
-    figures.add_argument("--threads", type=_positive, default=2, help="threads of each; changes the last digits")
+    figures.add_argument("--jobs", type=_positive, help="notebooks at a time (default: as many as the machine carries)")
+    figures.add_argument("--threads", type=_positive, default=1, help="threads of each; changes the last digits")
+    figures.add_argument("--retrain", action="store_true", help="use no released training, and train in a cache apart")
     single = commands.add_parser("notebook", help="one notebook, now")
     single.add_argument("notebook")
     single.add_argument("--seed", type=_seed, default=0)
@@ -270,9 +329,8 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         if arguments.command == "figures":
-            return run_figures(
-                arguments.profile, sorted(set(arguments.seeds)), arguments.notebook, arguments.jobs, arguments.threads
-            )
+            jobs, seeds = arguments.jobs or whole_machine(arguments.threads), sorted(set(arguments.seeds))
+            return run_figures(arguments.profile, seeds, arguments.notebook, jobs, arguments.threads, arguments.retrain)
         run_notebook(_named(arguments.notebook), arguments.profile, arguments.seed)
         return 0
     except RunError as error:

@@ -1,0 +1,45 @@
+"""The records on disk: the items of the reports, and what the notebooks found. Needs neither torch nor a notebook."""
+
+import json
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from workbook.paths import DATA
+
+
+@cache
+def reports() -> dict:
+    """``data/reports.toml``: {"report": [...], "item": [...]}."""
+    return tomllib.loads((DATA / "reports.toml").read_text())
+
+
+def items_of(notebook: str) -> dict[str, dict]:
+    """{id: item} of what a notebook has to regenerate."""
+    return {item["id"]: item for item in reports()["item"] if item["notebook"] == notebook}
+
+
+def load_results(folder: Path) -> dict | None:
+    """results.json of one notebook with the durations of timings.json merged in; None if there is none.
+
+    Raises ValueError, naming the file, if it is not valid JSON.
+    """
+    merged = None
+    for name in ("results", "timings"):
+        path = folder / f"{name}.json"
+        if not path.is_file():
+            continue
+        try:
+            content = json.loads(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path} is not valid JSON ({error}); delete it and run `make figures`") from error
+        if merged is None:
+            merged = content
+            continue
+        for item, entry in content["items"].items():
+            if "durations" in entry:
+                merged["items"][item]["value"] |= entry["durations"]
+            else:
+                merged["items"][item] = entry
+        merged["figures"] |= content["figures"]
+    return merged

@@ -1,0 +1,28 @@
+"""Fetch and verify the data: ``python -m workbook.tools.fetch [--dataset fashion-mnist] [--verify]``."""
+
+import argparse
+import json
+import sys
+
+from lib.data.files import DataError, fetch
+from workbook.paths import DATA
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m workbook.tools.fetch", description=__doc__)
+    known = list(json.loads((DATA / "manifest.json").read_text()))
+    parser.add_argument("--dataset", choices=known, default="mnist")
+    parser.add_argument("--verify", action="store_true", help="compare every byte with the manifest")
+    arguments = parser.parse_args()
+    try:
+        folder = fetch(DATA, arguments.dataset, full=arguments.verify)
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{arguments.dataset}: four files verified in {folder.relative_to(DATA.parent)}/")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
