@@ -177,9 +177,8 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
         command += ["--keep-going", "--cores", str(jobs * threads), "--config", f"threads={threads}"]
         command += ["--forceall"] if retrain else []
         paths = ["--", *(str(path.relative_to(ROOT)) for path in wanted)]
-        done = subprocess.run(
-            [*command, "--dry-run", *paths], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
+        where = {"cwd": ROOT, "env": environment}
+        done = subprocess.run([*command, "--dry-run", *paths], **where, capture_output=True, text=True)
         if done.returncode:
             print(done.stdout, done.stderr, file=sys.stderr)
             return done.returncode
@@ -238,9 +237,8 @@ def missing_trainings(due: list[str], retrain: bool) -> str:
     if not seconds:
         return "all trainings are here, as far as the gallery tells"
     listed = ", ".join(f"{name} {count}" for name, count in of.items())
-    return (
-        f"{len(seconds)} trainings to run first, about {sum(seconds.values()) / 60:.0f} minutes of one core: {listed}"
-    )
+    minutes = sum(seconds.values()) / 60
+    return f"{len(seconds)} trainings to run first, about {minutes:.0f} minutes of one core: {listed}"
 
 
 def whole_machine(threads: int) -> int:
