@@ -49,6 +49,7 @@ lab: data
 
 bench: data
 	@$(BIN)/python -m benchmarks.run
+	@$(BIN)/python -m benchmarks.threads
 
 check: env
 	@$(BIN)/python -m workbook.tools.check

@@ -5,7 +5,6 @@ and the evaluation of the report. Seconds depend on the machine; the ratios are 
 """
 
 import json
-import os
 import sys
 import tempfile
 import time
@@ -19,13 +18,20 @@ import torch.nn.functional as F
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from lib import compute, data, divergences, recipes, training
-from lib.models.autoencoder import Autoencoder
+from lib import compute, data, progress
+from lib.atomic import write_atomic
+from lib.metrics import divergences
+from lib.models.autoencoder import Autoencoder, narrow_autoencoder
 from lib.models.cnn import CNN
 from lib.models.feedforward import FeedForward
 from lib.models.gan import ConvDiscriminator, ConvGenerator, Discriminator, Dropout, Generator
 from lib.models.vae import VAE, kl_to_prior, reparameterize
-from lib.paths import ROOT, write_atomic
+from lib.training.autoencoder import train_autoencoder
+from lib.training.classifier import train_classifier
+from lib.training.gan import train_gan
+from lib.training.vae import train_vae
+from workbook import models
+from workbook.paths import DATA, ROOT
 
 OUTPUT = ROOT / "benchmarks" / "results.json"
 REPORT_EPOCH = 184  # CPSC 453 reached 98.1 % in its 184th epoch
@@ -54,7 +60,7 @@ def torchvision_loaders(folder: Path, batch_size: int, normalise: bool) -> tuple
     raw = folder / "MNIST" / "raw"
     if not raw.exists():
         raw.parent.mkdir(parents=True)
-        raw.symlink_to(data.fetch("mnist"), target_is_directory=True)
+        raw.symlink_to(data.fetch(DATA), target_is_directory=True)
     steps = [transforms.ToTensor()] + ([transforms.Normalize(0.5, 0.5)] if normalise else [])
     sets = [datasets.MNIST(folder, train=train, transform=transforms.Compose(steps)) for train in (True, False)]
     return tuple(torch.utils.data.DataLoader(s, batch_size=batch_size, shuffle=True) for s in sets)
@@ -169,7 +175,7 @@ def textbook_gan(
 
 def generative() -> dict[str, tuple[float, float]]:
     """{name: (seconds of the textbook loop, seconds of ours)} over FEW images with equal batches, in turn."""
-    train = data.mnist(n_train=FEW)[0]
+    train = data.mnist(DATA, n_train=FEW)[0]
     unit, symmetric = data.unit(train.images), data.symmetric(train.images)
     same = {"epochs": 1, "batch_size": 128}
     linear = {"build_generator": Generator, "build_discriminator": Discriminator, "latent": 25, "batch_size": 128}
@@ -178,19 +184,19 @@ def generative() -> dict[str, tuple[float, float]]:
     once = {"epochs": 1, "lr": 1e-4}
     fast = compute.fast_precision()
     ours_of = {
-        "02 autoencoder": partial(training.train_autoencoder, Autoencoder, unit, {}, lr=1e-3, **same),
-        "04 VAE": partial(training.train_vae, VAE, unit, {}, lr=1e-3, **same),
-        f"05 GAN ({fast})": partial(training.train_gan, real=symmetric.flatten(1), precision=fast, **linear, **once),
+        "02 autoencoder": partial(train_autoencoder, Autoencoder, unit, {}, lr=1e-3, **same),
+        "04 VAE": partial(train_vae, VAE, unit, {}, lr=1e-3, **same),
+        f"05 GAN ({fast})": partial(train_gan, real=symmetric.flatten(1), precision=fast, **linear, **once),
         f"07 autoencoder ({fast})": partial(
-            training.train_autoencoder, partial(recipes.narrow, 10), unit, {}, lr=1e-3, precision=fast, **same
+            train_autoencoder, partial(narrow_autoencoder, 10), unit, {}, lr=1e-3, precision=fast, **same
         ),
-        f"12 GAN ({fast})": partial(training.train_gan, real=symmetric, precision=fast, **convolutional, **once),
+        f"12 GAN ({fast})": partial(train_gan, real=symmetric, precision=fast, **convolutional, **once),
     }
     textbook_of = {
         "02 autoencoder": textbook_autoencoder,
         "04 VAE": textbook_vae,
         f"05 GAN ({fast})": partial(textbook_gan, **linear | {"build_discriminator": textbook_discriminator}),
-        f"07 autoencoder ({fast})": partial(textbook_autoencoder, build=partial(recipes.narrow, 10)),
+        f"07 autoencoder ({fast})": partial(textbook_autoencoder, build=partial(narrow_autoencoder, 10)),
         f"12 GAN ({fast})": partial(textbook_gan, **convolutional),
     }
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in ours_of}
@@ -222,9 +228,9 @@ def mmd() -> tuple[float, float]:
 
 def ours(epochs: int, target: float | None = None, **settings: object) -> tuple[float, float]:
     """(seconds an epoch with its evaluation on the test set, seconds until the test accuracy first reaches target)."""
-    train, test = data.mnist()
+    train, test = data.mnist(DATA)
     start = time.perf_counter()
-    _, history = training.train_classifier(train=train, evaluate_on={"test": test}, epochs=epochs, **settings)
+    _, history = train_classifier(train=train, evaluate_on={"test": test}, epochs=epochs, **settings)
     seconds = time.perf_counter() - start
     reached = [i + 1 for i, accuracy in enumerate(history["test_accuracy"]) if target and accuracy >= target]
     return seconds / epochs, seconds / epochs * reached[0] if reached else float("nan")
@@ -243,11 +249,11 @@ def matmul_peak() -> float:
 
 def step_rate(hidden: int = 512, batch_size: int = 512, steps: int = 300) -> float:
     """FLOP/s of whole training steps (gather, scale, forward, backward, AdamW) of the widest net of notebook 01."""
-    train = data.mnist(n_train=batch_size * steps)[0]
-    settings = recipes.FEEDFORWARD | {"augment": None, "batch_size": batch_size, "build": partial(FeedForward, hidden)}
+    train = data.mnist(DATA, n_train=batch_size * steps)[0]
+    settings = models.settings("classifier", hidden=hidden) | {"augment": None, "batch_size": batch_size}
     best = float("inf")
     for _ in range(5):
-        _, history = training.train_classifier(train=train, evaluate_on={}, epochs=2, **settings)
+        _, history = train_classifier(train=train, evaluate_on={}, epochs=2, **settings)
         best = min(best, *history["train_seconds"])
     # forward 2, weight gradient 2, input gradient 2 (not for the pixels) operations per weight and image
     return len(train) * (4 * 784 * hidden + 6 * hidden * 10) / best
@@ -256,7 +262,7 @@ def step_rate(hidden: int = 512, batch_size: int = 512, steps: int = 300) -> flo
 def main() -> int:
     """Measure, print, write."""
     compute.configure()
-    os.environ["WORKBOOK_OUT"] = ""  # no progress bars between the measurements
+    progress.plain = True  # no bars between the measurements
     same = {"one_cycle": False, "prepare": data.unit, "optimiser": "sgd", "lr": 0.01, "batch_size": 128}
     cnn_same = {"one_cycle": False, "prepare": data.symmetric, "optimiser": "adam", "lr": 1e-3, "batch_size": 32}
     seconds: dict[str, list[tuple[float, float]]] = {"128": [], "512": [], "cnn": []}
@@ -270,10 +276,10 @@ def main() -> int:
     (book_128, ff_128), (book_512, ff_512), (book_cnn, cnn) = (
         [min(column) for column in zip(*pairs, strict=True)] for pairs in seconds.values()
     )
-    _, ff_time = ours(7, target=0.981, **recipes.FEEDFORWARD | {"augment": None})
-    cnn_fast, cnn_time = ours(1, target=0.9783, **recipes.CONVOLUTIONAL)
+    _, ff_time = ours(7, target=0.981, **models.settings("classifier") | {"augment": None})
+    cnn_fast, cnn_time = ours(1, target=0.9783, **models.settings("cnn"))
     print("generative models and MMD …", file=sys.stderr)
-    models, (mmd_loops, mmd_matrices) = generative(), mmd()
+    generated, (mmd_loops, mmd_matrices) = generative(), mmd()
     peak, rate = matmul_peak(), step_rate()
     rows = [
         ("01 seconds per epoch, 128 hidden units", book_128, ff_128),
@@ -282,7 +288,7 @@ def main() -> int:
         ("13 seconds per epoch, same settings", book_cnn, cnn),
         ("13 seconds per epoch, our settings", book_cnn, cnn_fast),
         ("13 seconds to the report's 97.83 %", book_cnn * REPORT_CNN_EPOCHS, cnn_time),
-        *((f"{name}, seconds for {FEW:,} images", *pair) for name, pair in models.items()),
+        *((f"{name}, seconds for {FEW:,} images", *pair) for name, pair in generated.items()),
         ("06 MMD of 1,000 and 1,000 points, one core", mmd_loops, mmd_matrices),
     ]
     print(f"{'':42s} textbook     ours    ratio")
