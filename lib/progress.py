@@ -47,6 +47,15 @@ def shown(title: str, total: int, done: float = 0, unit: str = "epoch") -> Itera
             bar.close()
 
 
+def note(history: dict[str, list]) -> str:
+    """The first loss of the last epoch, to be shown; of several networks their mean."""
+    for name, values in history.items():
+        if values and isinstance(values[-1], float | list):
+            last = values[-1] if isinstance(values[-1], list) else [values[-1]]
+            return f"{name} {sum(last) / len(last):.4g}"
+    return ""
+
+
 def counted(n: int, title: str, unit: str) -> Iterator[int]:
     """Count 0 … n-1, showing how far the work is."""
     with shown(title, n, unit=unit) as advance:

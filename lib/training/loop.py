@@ -148,7 +148,7 @@ def fit(
                     with multiplying_in(precision):
                         logs.append({name: value.detach() for name, value in step(index).items()})
                     stamps.append(time.perf_counter())
-                    advance(epoch + len(logs) / steps, _loss(history))
+                    advance(epoch + len(logs) / steps, progress.note(history))
                     if checkpoint.due():
                         state = {"parts": captured(parts), "order": before, "rng": _rng(), "history": dict(history)}
                         checkpoint.write(state | {"epoch": epoch, "logs": logs, "seconds": stamps[-1] - stamps[0]})
@@ -181,14 +181,6 @@ def _finite(value: object, name: str, epoch: int) -> object:
         if isinstance(number, float) and not math.isfinite(number):
             raise Diverged(f"{name} became {number} in epoch {epoch + 1}; try a smaller learning rate")
     return value
-
-
-def _loss(history: History) -> str:
-    """The first loss of the last epoch, to be shown."""
-    for name, values in history.items():
-        if values and isinstance(values[-1], float):
-            return f"{name} {values[-1]:.4g}"
-    return ""
 
 
 def _rng() -> list[Tensor]:
