@@ -72,6 +72,9 @@ class Learner:
         with exactly():
             gradients = torch.autograd.grad(loss, self.weights, allow_unused=True)
         for weight, gradient in zip(self.weights, gradients, strict=True):
+            if gradient is not None and gradient.stride() != weight.stride():
+                # a fused optimiser goes through both as they lie in memory
+                gradient = torch.empty_like(weight).copy_(gradient)
             weight.grad = gradient
         self.step()
 
