@@ -1,6 +1,7 @@
 """Reported against reproduced: a verdict for every item of ``data/reports.toml``."""
 
 import html
+import json
 import math
 import statistics
 from collections import Counter
@@ -216,6 +217,10 @@ def markdown(table: list[Row]) -> str:
         "A value is *equal* within its tolerance, *shown* when the report gives nothing to judge it by, and the",
         "*report wrong* when a notebook demonstrates it.",
         "",
+        "**Read with care:** most notebooks still train for fewer epochs, or on fewer images, than the reports did.",
+        "The table of settings at the start of each says how many. They will be brought to full size one by one.",
+        "",
+        *_stale(),
         f"| report | items | regenerated | {head} |",
         "|---|---:|---:|" + "---:|" * len(VERDICTS),
     ]
@@ -237,6 +242,17 @@ def markdown(table: list[Row]) -> str:
             if row.item["report"] == report:
                 lines.append("| " + " | ".join(_cells(row)) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _stale() -> list[str]:
+    """A paragraph on released trainings whose code has changed since, as the notebooks met them."""
+    found: dict[str, str] = {}
+    for path in sorted(results_dir("full", 0).glob("*/timings.json")):
+        found |= json.loads(path.read_text()).get("stale", {})
+    if not found:
+        return []
+    listed = "; ".join(f"`{file}`: {why}" for file, why in sorted(found.items()))
+    return [f"**Stale:** {len(found)} released trainings were run again, because their code has changed. {listed}", ""]
 
 
 def _cells(row: Row) -> list[str]:
