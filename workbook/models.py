@@ -27,6 +27,12 @@ def _pixels(train: Split, test: Split) -> dict:
     return {"train": unit(train.images), "evaluate_on": {"test": unit(test.images)}}
 
 
+def _pixels_measured(train: Split, test: Split) -> dict:
+    """The final error on the training images is measured too."""
+    images = unit(train.images)
+    return {"train": images, "evaluate_on": {"training": images, "test": unit(test.images)}}
+
+
 def _pixels_held_out(train: Split, test: Split) -> dict:
     """Without the validation split; watched are the reconstructions of the first eight test images."""
     kept, validation = hold_out(train)
@@ -98,7 +104,7 @@ RECIPES = {
         "name": "autoencoder-narrow",
         "train": "lib.training.autoencoder:train_autoencoder",
         "build": "lib.models.autoencoder:narrow_autoencoder",
-        "data": _pixels,
+        "data": _pixels_measured,
         "epochs": {"smoke": 3, "full": 3},
         "settings": {"batch_size": 128, "lr": 1e-2, "precision": "fast", "evaluate_every": 1000},  # only at the end
     },
@@ -179,30 +185,43 @@ def settings(name: str, **network: object) -> dict[str, object]:
     return builders | own
 
 
-def shared(
-    name: str, book: Book, *, epochs: int | None = None, seed: int | None = None, **network: object
-) -> tuple[nn.Module, Trained]:
-    """A model of RECIPES in evaluation mode, the generator of a GAN, and its weights and history.
+def training(
+    name: str,
+    book: Book,
+    *,
+    epochs: int | None = None,
+    seed: int | None = None,
+    keep: tuple[str, ...] | None = None,
+    **network: object,
+) -> Trained:
+    """Weights and history of a model of RECIPES.
 
     ``epochs`` and ``seed`` are by default those of the profile and the book, ``network`` changes settings of the
-    network. Raises KeyError for a name that is not in the table.
+    network, ``keep`` is as in ``cache.trained``. Raises KeyError for a name that is not in the table.
     """
     recipe, seed = RECIPES[name], book.seed if seed is None else seed
     chosen = settings(name, **network) | recipe["data"](*book.mnist())
     if "watched" in recipe:
         noise = torch.randn(recipe["watched"], chosen["latent"], generator=torch.Generator().manual_seed(seed))
         chosen["watch"] = partial(outputs, inputs=noise)
-    done = trained(
+    return trained(
         recipe["name"],
         resolve_name(recipe["train"]),
-        keep=recipe.get("keep"),
+        keep=recipe.get("keep") if keep is None else keep,
         epochs=recipe["epochs"][book.profile] if epochs is None else epochs,
         seed=seed,
         **chosen,
     )
-    if "build" in chosen:
-        return loaded(chosen["build"](), unwatched(done.state)), done
-    return loaded(chosen["build_generator"](), part(done.state, "generator")), done
+
+
+def shared(
+    name: str, book: Book, *, epochs: int | None = None, seed: int | None = None, **network: object
+) -> tuple[nn.Module, Trained]:
+    """A model of RECIPES in evaluation mode, of a GAN the generator, and its ``training``."""
+    done, builders = training(name, book, epochs=epochs, seed=seed, **network), settings(name, **network)
+    if "build" in builders:
+        return loaded(builders["build"](), unwatched(done.state)), done
+    return loaded(builders["build_generator"](), part(done.state, "generator")), done
 
 
 classifier = partial(shared, "classifier")  # of notebook 01; takes images from ``data.unit``
