@@ -1,54 +1,29 @@
-"""The figure vocabulary of the reports. Every function returns a matplotlib Figure for ``Book.figure``."""
+"""The figures of the workbook: one way to draw each kind of thing. Functions that draw a whole figure return it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from cycler import cycler
-from matplotlib.colors import colorConverter
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from torch import Tensor, nn
 
 from lib.data.tensors import to_uint8
 
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = "osD^vPX*<>"
-# seaborn's "colorblind"
-PALETTE = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"]
-# seaborn's "whitegrid", then our own; written out, because importing seaborn would cost every notebook over a second
-STYLE = {
-    "axes.prop_cycle": cycler(color=PALETTE),
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.edgecolor": ".8",
-    "grid.color": ".8",
-    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), ".15"),
-    "patch.edgecolor": "w",
-    "patch.force_edgecolor": True,
-    "lines.solid_capstyle": "round",
-    **dict.fromkeys(("xtick.bottom", "ytick.left"), False),
-    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 1.25),
-    **dict.fromkeys(("grid.linewidth", "xtick.minor.width", "ytick.minor.width"), 1),
-    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 6),
-    **dict.fromkeys(("xtick.minor.size", "ytick.minor.size"), 4),
-    **dict.fromkeys(("font.size", "axes.labelsize", "legend.title_fontsize"), 12),
-    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 11),
-    "font.family": "DejaVu Sans",
-    "figure.figsize": (7, 4),
-    "figure.dpi": 100,
-    "savefig.dpi": 110,
-    "savefig.bbox": "tight",
-    "axes.titlesize": "medium",
-    "axes.titleweight": "bold",
-    "image.cmap": "gray",
-}
+STYLE = ("seaborn-v0_8-whitegrid", Path(__file__).with_name("workbook.mplstyle"))
 
 
 def set_style() -> None:
-    """Fonts, sizes and a colour-blind-safe palette; fixed, so that figures repeat byte for byte."""
-    plt.rcParams.update(STYLE)
-    colorConverter.colors["k"] = (0.1, 0.1, 0.1)  # black as soft as seaborn's
+    """Use the workbook's style sheet, which fixes fonts, sizes and a colour-blind-safe palette."""
+    plt.style.use(STYLE)
+
+
+# --- curves ----------------------------------------------------------------------------------------------------------
 
 
 def line(
@@ -61,24 +36,19 @@ def line(
     log: bool = False,
     ax: plt.Axes | None = None,
 ) -> Figure:
-    """Curves over 1, 2, …, told apart by dash and marker as well as colour; ``reference``: level lines."""
+    """Curves over the epochs 1, 2, …, told apart by dash and marker as well as by colour.
+
+    ``reference`` gives known values {name: value}, each drawn as a level line.
+    """
     if ax is None:
         _, ax = plt.subplots()
     for i, (name, values) in enumerate(curves.items()):
         style = {"ls": DASHES[i % len(DASHES)], "marker": MARKERS[i % len(MARKERS)], "ms": 4, "lw": 1.6}
         ax.plot(range(1, len(values) + 1), values, **style, markevery=max(1, len(values) // 10), label=name)
-    for name, level in (reference or {}).items():
-        ax.axhline(level, color="0.35", lw=1, ls=(0, (6, 3)))
-        ax.annotate(
-            name,
-            (1, level),
-            xycoords=("axes fraction", "data"),
-            ha="right",
-            va="bottom",
-            fontsize=8,
-            color="0.25",
-        )
+    for name, value in (reference or {}).items():
+        level(ax, value, name)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    whole_epochs(ax)
     if log:
         log_axis(ax)
     if len(curves) > 1:
@@ -89,7 +59,7 @@ def line(
 def loss_over_iterations(
     iterations: Sequence[float], values: Sequence[float], *, title: str, level: float, level_name: str
 ) -> Figure:
-    """One loss in nats over the iterations of a training, from 0, with a level line."""
+    """One loss in nats over the iterations of a training, on an axis from 0, with a named level line."""
     fig, ax = plt.subplots(figsize=(8, 3.4))
     ax.plot(iterations, values, lw=1.2)
     ax.axhline(level, color="0.4", lw=1, ls="--", label=level_name)
@@ -98,16 +68,101 @@ def loss_over_iterations(
     return fig
 
 
+def level(ax: plt.Axes, value: float, name: str, *, side: str = "right") -> None:
+    """A dashed line across ``ax`` at a known value, with its name above the line at one side."""
+    ax.axhline(value, color="0.35", lw=1, ls=(0, (6, 3)))
+    at = {"left": 0.02, "right": 1}[side]
+    where = {"xycoords": ("axes fraction", "data"), "ha": side, "va": "bottom"}
+    ax.annotate(name, (at, value), **where, fontsize=8, color="0.25")
+
+
+def whole_epochs(*axes: plt.Axes) -> None:
+    """Whole numbers on the x axes: there is no epoch 1.5."""
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+
+
 def log_axis(ax: plt.Axes) -> None:
-    """Logarithmic y axis with plain numbers, also where it spans less than a decade."""
+    """Logarithmic y axis with plain numbers at 1, 2, 3 and 5 of each decade, so that even half a decade has some."""
     ax.set_yscale("log")
-    for axis_labels in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
-        axis_labels(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "1235" else "")
+    ax.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter("{x:g}")
     ax.tick_params(axis="y", which="minor", labelsize="small")
 
 
+# --- numbers with names ----------------------------------------------------------------------------------------------
+
+
+def error_bars(
+    ax: plt.Axes,
+    x: Sequence[float] | Tensor,
+    values: Sequence[float] | Tensor,
+    bounds: Sequence[tuple[float, float]] | Tensor,
+    **style: object,
+) -> None:
+    """Values (N,) with intervals given by where they begin and end: ``bounds`` holds a pair (low, high) for each."""
+    values, (low, high) = np.asarray(values), np.asarray(bounds).T
+    lengths = np.stack([values - low, high - values])
+    ax.errorbar(x, values, yerr=lengths.clip(min=0), **style)  # rounding can leave a length just below 0
+
+
+def intervals(values: Mapping[str, float], errors: Sequence[tuple[float, float]], *, title: str, ylabel: str) -> Figure:
+    """A point with its interval (low, high) for each name; as there are no bars, the axis need not start at 0."""
+    fig, ax = plt.subplots()
+    error_bars(ax, range(len(values)), list(values.values()), errors, fmt="o", ms=7, capsize=4)
+    for i, value in enumerate(values.values()):
+        ax.annotate(f"{value:.3f}", (i, value), xytext=(8, 0), textcoords="offset points", va="center", fontsize=8)
+    ax.set_xticks(range(len(values)), list(values), fontsize=8)
+    ax.set(title=title, ylabel=ylabel, xlim=(-0.5, len(values) - 0.2))
+    return fig
+
+
+def measures(
+    judged: Mapping[str, Mapping[str, float]], labels: Mapping[str, str], *, title: str = "", rows: int = 2
+) -> Figure:
+    """What was measured for each name {name: {key: value}}, one small panel for each measure {key: label}."""
+    columns = -(-len(labels) // rows)
+    size = (3.1 * columns + 0.6, rows * (0.35 * len(judged) + 1.4))
+    fig, axes = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False)
+    for ax, (key, label) in zip(axes.flat, labels.items(), strict=False):
+        for i, (scores, marker) in enumerate(zip(judged.values(), cycle(MARKERS), strict=False)):
+            ax.plot(scores[key], i, marker, ms=8)
+            here = (scores[key], i)
+            ax.annotate(f"{scores[key]:.3g}", here, xytext=(0, 8), textcoords="offset points", ha="center", fontsize=8)
+        ax.set(title=label, ylim=(len(judged) - 0.4, -0.7))
+        ax.set_yticks(range(len(judged)), list(judged), fontsize=9)
+        ax.xaxis.get_major_locator().set_params(nbins=4)
+        ax.margins(x=0.3)
+    for ax in axes.flat[len(labels) :]:
+        ax.set_visible(False)
+    fig.suptitle(title)
+    fig.tight_layout()
+    return fig
+
+
+def boxes(panels: Mapping[str, Mapping[str, Tensor]], *, title: str) -> Figure:
+    """One panel of box plots for each quantity {xlabel: {name: values (N,)}}, with the same names in every panel.
+
+    The box holds the middle half, its line is the median; whiskers end at the last value within 1.5 box lengths.
+    """
+    fig, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4), sharey=True)
+    for ax, (xlabel, values) in zip(axes, panels.items(), strict=True):
+        heights = [v.numpy() for v in values.values()]
+        ax.boxplot(heights, tick_labels=list(values), orientation="horizontal", showfliers=False, widths=0.6)
+        ax.set(xlabel=xlabel)
+    axes[0].invert_yaxis()  # the panels share it
+    axes[0].tick_params(axis="y", labelsize=8)
+    fig.suptitle(title)
+    fig.tight_layout()
+    return fig
+
+
+# --- matrices --------------------------------------------------------------------------------------------------------
+
+
 def confusion(matrix: Tensor, *, title: str, ax: plt.Axes | None = None) -> Figure:
-    """Heat map of a confusion matrix (10, 10) with counts; the diagonal is left pale so that errors stand out."""
+    """Heat map of a confusion matrix (10, 10) with its counts; the diagonal stays pale so that errors stand out."""
     if ax is None:
         _, ax = plt.subplots(figsize=(6.4, 5.4))
     import seaborn as sns
@@ -131,141 +186,10 @@ def confusion(matrix: Tensor, *, title: str, ax: plt.Axes | None = None) -> Figu
     return ax.figure
 
 
-def digits(
-    images: Tensor,
-    titles: Sequence[str] | None = None,
-    *,
-    title: str = "",
-    columns: int = 8,
-) -> Figure:
-    """Grid of uint8 images (N, H, W) on one grey scale, 0 to 255."""
-    rows = -(-len(images) // columns)
-    extra = 0.28 if titles else 0
-    fig, axes = plt.subplots(rows, columns, figsize=(columns * 0.95, rows * (0.95 + extra) + 0.4), squeeze=False)
-    for i, ax in enumerate(axes.flat):
-        ax.set(xticks=[], yticks=[])
-        if i >= len(images):
-            ax.set_visible(False)
-            continue
-        ax.imshow(images[i], vmin=0, vmax=255, cmap="gray_r")
-        ax.grid(False)
-        if titles:
-            ax.set_title(titles[i], fontsize=8, fontweight="normal", pad=3)
-    fig.suptitle(title, fontsize="medium", fontweight="bold")
-    fig.tight_layout(pad=0.4)
-    return fig
-
-
-def classes(
-    points: np.ndarray | Tensor,
-    labels: Sequence[object] | Tensor,
-    *,
-    title: str,
-    xlabel: str,
-    ylabel: str,
-    ax: plt.Axes | None = None,
-    legend: bool = True,
-    faint: bool = False,
-    marker_area: float = 24,
-) -> Figure:
-    """Points (N, 2) coloured by class; digits are drawn as digits, other classes have a marker each.
-
-    ``faint`` makes them a background for something else; ``marker_area`` is in square points.
-    """
-    if ax is None:
-        _, ax = plt.subplots(figsize=(7, 5.4))
-    points, labels = np.asarray(points), np.asarray(labels)
-    names = sorted(set(labels.tolist()))
-    for i, name in enumerate(names):
-        shape = MARKERS[(i + i // len(MARKERS)) % len(MARKERS)]  # colours repeat after ten, so shapes must not
-        marker = f"${name}$" if isinstance(name, int) else shape
-        x, y = points[labels == name].T
-        ax.scatter(
-            x,
-            y,
-            s=marker_area,
-            marker=marker,
-            color=PALETTE[i % len(PALETTE)],
-            linewidths=0.3,
-            alpha=0.35 if faint else 0.85,
-            label=None if faint else name,
-        )
-    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
-    if legend:
-        ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.3 * (24 / marker_area) ** 0.5)
-    return ax.figure
-
-
-def image_row(images: Tensor, titles: Sequence[str], *, ax: plt.Axes) -> None:
-    """uint8 images (N, 28, 28) side by side in one axes, a title under each."""
-    n, height, width = images.shape
-    row = torch.nn.functional.pad(images, (1, 1, 1, 1)).permute(1, 0, 2).reshape(height + 2, -1)
-    ax.imshow(row, cmap="gray_r", vmin=0, vmax=255)
-    ax.set(xticks=[(width + 2) * (i + 0.5) for i in range(n)], yticks=[])
-    ax.set_xticklabels(titles, fontsize=8)
-    ax.grid(False)
-
-
-def mosaic(images: Tensor, columns: int, gap: int = 0) -> Tensor:
-    """uint8 images (N, H, W) side by side in rows of ``columns``, ``gap`` black pixels around each; the last row is
-    filled up with black. Returns one image."""
-    rows = -(-len(images) // columns)
-    filled = torch.cat([images, images.new_zeros(rows * columns - len(images), *images.shape[1:])])
-    padded = torch.nn.functional.pad(filled, (gap,) * 4)
-    _, height, width = padded.shape
-    return padded.view(rows, columns, height, width).permute(0, 2, 1, 3).reshape(rows * height, columns * width)
-
-
-def boxes(panels: Mapping[str, Mapping[str, Tensor]], *, title: str) -> Figure:
-    """One panel of box plots for each quantity {xlabel: {name: values (N,)}}, the same names in all.
-
-    Box: middle half, line: median, whiskers: the last value within one and a half box lengths.
-    """
-    fig, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4), sharey=True)
-    for ax, (xlabel, values) in zip(axes, panels.items(), strict=True):
-        heights = [v.numpy() for v in values.values()]
-        ax.boxplot(heights, tick_labels=list(values), orientation="horizontal", showfliers=False, widths=0.6)
-        ax.set(xlabel=xlabel)
-    axes[0].invert_yaxis()  # of all, they share it
-    axes[0].tick_params(axis="y", labelsize=8)
-    fig.suptitle(title, fontsize="medium", fontweight="bold")
-    fig.tight_layout()
-    return fig
-
-
-def plane(
-    decode: Callable[[Tensor], Tensor],
-    xs: Tensor,
-    ys: Tensor,
-    *,
-    title: str,
-    xlabel: str = "latent coordinate 1",
-    ylabel: str = "latent coordinate 2",
-    ax: plt.Axes | None = None,
-) -> Figure:
-    """What ``decode`` makes of every point of a grid: points (N, 2) → images (N, 784) in [0, 1].
-
-    One image for each pair of ``xs`` (W,) and ``ys`` (H,), rising to the right and upwards; the ticks name the
-    coordinates of the middles of the images.
-    """
-    if ax is None:
-        _, ax = plt.subplots(figsize=(7, 7 * len(ys) / len(xs)))
-    points = torch.cartesian_prod(ys.flip(0), xs).flip(1)  # rows from the top, each from the left
-    with torch.inference_mode():
-        images = to_uint8(decode(points)).view(len(ys), len(xs), 28, 28)
-    ax.imshow(images.permute(0, 2, 1, 3).reshape(28 * len(ys), -1), cmap="gray_r", vmin=0, vmax=255)
-    for axis, values in ((ax.xaxis, xs), (ax.yaxis, ys.flip(0))):
-        every = max(1, len(values) // 6)
-        axis.set_ticks([28 * i + 14 for i in range(0, len(values), every)], [f"{v:.2g}" for v in values[::every]])
-    ax.grid(False)
-    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
-    return ax.figure
-
-
 def heat(
     matrix: Tensor | np.ndarray, *, title: str, xlabel: str, ylabel: str, ax: plt.Axes | None = None, **ticks: object
 ) -> Figure:
-    """Heat map of shares in 0..1 with the values written in; ``ticks`` are xticklabels and yticklabels."""
+    """Heat map of shares in 0..1 with the values written into the cells; ``ticks``: xticklabels and yticklabels."""
     if ax is None:
         _, ax = plt.subplots(figsize=(6.4, 5.4))
     import seaborn as sns
@@ -290,28 +214,191 @@ def heat(
     return ax.figure
 
 
-def intervals(values: Mapping[str, float], errors: Sequence[tuple[float, float]], *, title: str, ylabel: str) -> Figure:
-    """A point and its interval (low, high) for each name; no bars, so the axis need not start at zero."""
-    fig, ax = plt.subplots()
-    names, heights = list(values), np.array(list(values.values()))
-    spread = np.abs(np.array(errors).T - heights)
-    ax.errorbar(range(len(names)), heights, yerr=spread, fmt="o", ms=7, capsize=4)
-    for i, height in enumerate(heights):
-        ax.annotate(
-            f"{height:.3f}",
-            (i, height),
-            xytext=(8, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
+# --- points ----------------------------------------------------------------------------------------------------------
+
+
+def classes(
+    points: np.ndarray | Tensor,
+    labels: Sequence[object] | Tensor,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    ax: plt.Axes | None = None,
+    legend: bool = True,
+    faint: bool = False,
+    marker_area: float = 24,
+) -> Figure:
+    """Points (N, 2) coloured by class; digits are drawn as digits, and every other class has a marker of its own.
+
+    ``faint`` turns them into a background for something else; ``marker_area`` is in square points.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 5.4))
+    points, labels = np.asarray(points), np.asarray(labels)
+    names = sorted(set(labels.tolist()))
+    for i, name in enumerate(names):
+        shape = MARKERS[(i + i // len(MARKERS)) % len(MARKERS)]  # colours repeat after ten, so shapes must not
+        marker = f"${name}$" if isinstance(name, int) else shape
+        x, y = points[labels == name].T
+        ax.scatter(
+            x,
+            y,
+            s=marker_area,
+            marker=marker,
+            color=f"C{i}",
+            linewidths=0.3,
+            alpha=0.35 if faint else 0.85,
+            label=None if faint else name,
         )
-    ax.set_xticks(range(len(names)), names, fontsize=8)
-    ax.set(title=title, ylabel=ylabel, xlim=(-0.5, len(names) - 0.2))
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    if legend:
+        ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.3 * (24 / marker_area) ** 0.5)
+    return ax.figure
+
+
+# --- images: uint8 (N, H, W), or floats in [0, 1] of shape (N, H·H), (N, H, H) or (N, 1, H, H) -----------------------
+
+
+def digits(images: Tensor, titles: Sequence[str] | None = None, *, title: str = "", columns: int = 8) -> Figure:
+    """Images side by side in rows, each with a title of its own."""
+    images = _grey(images)
+    rows = -(-len(images) // columns)
+    extra = 0.28 if titles else 0
+    fig, axes = plt.subplots(rows, columns, figsize=(columns * 0.95, rows * (0.95 + extra) + 0.4), squeeze=False)
+    for i, ax in enumerate(axes.flat):
+        ax.set(xticks=[], yticks=[])
+        if i >= len(images):
+            ax.set_visible(False)
+            continue
+        _show(images[i], ax)
+        if titles:
+            ax.set_title(titles[i], fontsize=8, fontweight="normal", pad=3)
+    fig.suptitle(title)
+    fig.tight_layout(pad=0.4)
     return fig
 
 
+def image_row(images: Tensor, captions: Sequence[str] = (), *, title: str = "", ax: plt.Axes | None = None) -> Figure:
+    """Images side by side in one axes, with a caption under each if there are any."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(8, 8 / len(images) + 0.5))
+    images = torch.nn.functional.pad(_grey(images), (1, 1, 1, 1))
+    _, height, width = images.shape
+    _show(images.permute(1, 0, 2).reshape(height, -1), ax)
+    ax.set(xticks=[width * (i + 0.5) for i in range(len(captions))], yticks=[], title=title)
+    ax.set_xticklabels(captions, fontsize=8)
+    return ax.figure
+
+
+def image_rows(
+    rows: Mapping[str, Tensor],
+    captions: Mapping[str, Sequence[str]] | None = None,
+    *,
+    title: str = "",
+    names: str = "left",
+) -> Figure:
+    """Rows of images {name: images}, one below the other, with ``names`` "left" of the rows or "above" them.
+
+    ``captions`` {name: captions} go under the images of the rows that they name.
+    """
+    longest = max(map(len, rows.values()))
+    height = 7.6 / longest + 0.25 * (names == "above") + 0.25 * bool(captions)
+    fig, axes = plt.subplots(len(rows), 1, figsize=(9, len(rows) * height + 0.5), squeeze=False)
+    for ax, (name, images) in zip(axes.flat, rows.items(), strict=True):
+        image_row(images, (captions or {}).get(name, ()), ax=ax)
+        if names == "above":
+            ax.set_title(name, fontsize=9, pad=2)
+        else:
+            ax.set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
+    fig.suptitle(title)
+    fig.tight_layout(pad=0.4)
+    return fig
+
+
+def image_grid(images: Tensor, columns: int, *, title: str = "", gap: int = 0, ax: plt.Axes | None = None) -> Figure:
+    """Images in one axes, ``columns`` to a row, with ``gap`` pixels around each."""
+    if ax is None:
+        rows = -(-len(images) // columns)
+        _, ax = plt.subplots(figsize=(5, 5 * rows / columns + 0.4))
+    _show(mosaic(_grey(images), columns, gap), ax)
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.spines[:].set_visible(False)
+    return ax.figure
+
+
+def image_grids(
+    panels: Mapping[str, Tensor], columns: int, *, rows: int = 1, title: str = "", gap: int = 0, inches: float = 2.4
+) -> Figure:
+    """Panels {name: images} in ``rows``, each an ``image_grid`` of ``columns`` and as wide as so many inches."""
+    across = -(-len(panels) // rows)
+    fig, axes = plt.subplots(rows, across, figsize=(inches * across, (inches + 0.35) * rows + 0.3), squeeze=False)
+    for ax, (name, images) in zip(axes.flat, panels.items(), strict=False):
+        image_grid(images, columns, gap=gap, ax=ax)
+        ax.set_title(name, fontsize=9)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    fig.suptitle(title)
+    fig.tight_layout(pad=0.5, w_pad=1.5)
+    return fig
+
+
+def mosaic(images: Tensor, columns: int, gap: int = 0) -> Tensor:
+    """uint8 images (N, H, W) put together into one, in rows of ``columns`` and with ``gap`` pixels of 0 around each.
+
+    Pixels of 0 also fill up the last row.
+    """
+    rows = -(-len(images) // columns)
+    filled = torch.cat([images, images.new_zeros(rows * columns - len(images), *images.shape[1:])])
+    padded = torch.nn.functional.pad(filled, (gap,) * 4)
+    _, height, width = padded.shape
+    return padded.view(rows, columns, height, width).permute(0, 2, 1, 3).reshape(rows * height, columns * width)
+
+
+def plane(
+    decode: Callable[[Tensor], Tensor],
+    xs: Tensor,
+    ys: Tensor,
+    *,
+    title: str,
+    xlabel: str = "latent coordinate 1",
+    ylabel: str = "latent coordinate 2",
+    ax: plt.Axes | None = None,
+) -> Figure:
+    """A grid of points in a plane, each shown as the image that ``decode`` makes of it.
+
+    ``decode`` turns points (N, 2) into images (N, 784) in [0, 1]. There is one image for each pair of ``xs`` (W,) and
+    ``ys`` (H,), which grow to the right and upwards; ticks give the coordinates of the image centres.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(7, 7 * len(ys) / len(xs)))
+    points = torch.cartesian_prod(ys.flip(0), xs).flip(1)  # rows from the top, each from the left
+    with torch.inference_mode():
+        images = to_uint8(decode(points)).view(len(ys), len(xs), 28, 28)
+    _show(images.permute(0, 2, 1, 3).reshape(28 * len(ys), -1), ax)
+    for axis, values in ((ax.xaxis, xs), (ax.yaxis, ys.flip(0))):
+        every = max(1, len(values) // 6)
+        axis.set_ticks([28 * i + 14 for i in range(0, len(values), every)], [f"{v:.2g}" for v in values[::every]])
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    return ax.figure
+
+
+def _grey(images: Tensor) -> Tensor:
+    """uint8 images (N, H, W): as they are, or from floats in [0, 1]."""
+    return images if images.dtype == torch.uint8 else to_uint8(images)
+
+
+def _show(image: Tensor, ax: plt.Axes) -> None:
+    """One image (H, W), drawn like ink: 0 is white and 255 black, whatever the darkest pixel is."""
+    ax.imshow(image.numpy(), cmap="gray_r", vmin=0, vmax=255)
+    ax.grid(False)
+
+
+# --- networks and other things with parts ----------------------------------------------------------------------------
+
+
 def diagram(boxes: Mapping[str, tuple[float, float]], arrows: Sequence[tuple[str, str]], *, title: str) -> Figure:
-    """Boxes {text: (x, y)} joined by arrows (from, to), for a drawing of how parts work together."""
+    """Boxes {text: (x, y)} joined by arrows (from, to): a drawing of how parts work together."""
     xs, ys = zip(*boxes.values(), strict=True)
     fig, ax = plt.subplots(figsize=(1.9 * (max(xs) - min(xs)) + 2, 1.5 * (max(ys) - min(ys)) + 1.6))
     drawn = {
@@ -360,7 +447,7 @@ def _describe(module: nn.Module) -> str:
 
 
 def architecture(model: nn.Module, x: Tensor, *, title: str) -> Figure:
-    """Layer diagram drawn from the module itself: one box a layer, with its output shape and parameters."""
+    """Layer diagram drawn from the module itself: one box per layer, with its output shape and parameters."""
     layers = [("input", tuple(x.shape), 0), *layer_shapes(model, x)]
     fig, ax = plt.subplots(figsize=(6.4, 0.62 * len(layers) + 0.6))
     for i, (name, shape, parameters) in enumerate(layers):

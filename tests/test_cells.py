@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from lib import cells
+from lib.data import cells
 
 GENES = ["Rho", "Vsx2", "Prkca"]
 COUNTS = np.array([[0, 3, 1], [5, 0, 2], [0, 0, 7], [1, 1, 1]])  # cells by genes
@@ -63,6 +63,15 @@ def test_cells_without_a_cluster(tmp_path):
     write_clusters(tmp_path, clusters=["1", " ", "1"])
     with pytest.raises(cells.CellsError, match="1 cells have an empty CLUSTER, the first is Bipolar1_CCGT"):
         cells.load(tmp_path)
+
+
+def test_each_cell_has_its_own_cluster_whatever_the_order_of_the_table(tmp_path):
+    write_umi(tmp_path)
+    rows = [f"{NAMES[i]}\tcluster {i}" for i in (2, 0, 1)]
+    (tmp_path / "clust.txt").write_text("NAME\tCLUSTER\nTYPE\tgroup\n" + "\n".join(rows) + "\n")
+    found = cells.load(tmp_path)
+    assert list(found.obs_names) == NAMES[:3]
+    assert list(found.obs["label"]) == ["cluster 0", "cluster 1", "cluster 2"]
 
 
 def test_files_that_do_not_belong_together(tmp_path):
@@ -174,6 +183,7 @@ def test_wrong_content(tmp_path, name):
         cells.load(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Element '/temperature' was written without encoding")
 def test_hdf5_of_something_else(tmp_path):
     with h5py.File(tmp_path / "mine.h5ad", "w") as file:
         file["temperature"] = [1.0]

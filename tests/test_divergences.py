@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist, pdist
 from sklearn.neighbors import KernelDensity
 
-from lib import divergences as dv
+from lib.metrics import divergences as dv
 
 
 def normal(n=1000, d=3, seed=0, sd=1.0, shift=0.0):
@@ -35,7 +35,7 @@ def kl_of_gaussians(sd_p, sd_q, shift, d):
 @pytest.mark.parametrize("estimate", [dv.kl_neighbours, dv.kl_kernel])
 @pytest.mark.parametrize(("sd_q", "shift", "tolerance"), [(1, 0, 0.08), (1, 0.6, 0.12), (2, 0, 0.2), (1.5, 0.5, 0.15)])
 def test_kl_of_gaussians(estimate, sd_q, shift, tolerance):
-    p, q = normal(4000, 2), normal(4000, 2, seed=1, sd=sd_q, shift=shift)
+    p, q = normal(3000, 2), normal(3000, 2, seed=1, sd=sd_q, shift=shift)
     assert estimate(p, q) == pytest.approx(kl_of_gaussians(1, sd_q, shift, 2), abs=tolerance)
 
 
@@ -59,11 +59,46 @@ def test_kl_scales_with_the_dimension():
     assert dv.kl_neighbours(normal(3000, 4), normal(3000, 4, seed=1, sd=2)) == pytest.approx(4 * 0.318, abs=0.25)
 
 
+@pytest.mark.parametrize(("n", "m"), [(40, 150), (150, 40)])
+@pytest.mark.parametrize("k", [1, 5])
+def test_kl_by_neighbours_is_its_formula_for_samples_of_any_two_sizes(n, m, k):
+    """Wang, Kulkarni & Verdú 2009, eq. 5."""
+    a, b = samples(4, n=n, m=m, d=2)
+    within = np.sort(cdist(a, a), axis=1)[:, k]  # column 0 is the point itself
+    across = np.sort(cdist(a, b), axis=1)[:, k - 1]
+    expected = 2 / n * np.log(across / within).sum() + np.log(m / (n - 1))
+    assert dv.kl_neighbours(a, b, k) == pytest.approx(expected)
+
+
+def test_kl_by_neighbours_does_not_depend_on_how_many_points_each_sample_has():
+    few, many = normal(300, 2), normal(3000, 2, seed=1)
+    assert dv.kl_neighbours(few, many) == pytest.approx(0, abs=0.2)
+    assert dv.kl_neighbours(many, few) == pytest.approx(0, abs=0.2)
+
+
+def test_each_kernel_density_integrates_to_1_whatever_its_bandwidth():
+    """By Scott's rule the two samples have different bandwidths, so the constants before the kernels do not cancel."""
+    a, b = samples(3, n=40, m=60)
+    assert dv.kl_kernel(a, b) == pytest.approx(kl_of_densities(a, b, *map(scott, (a, b))))
+    x = np.linspace(-8, 8, 4001)[:, None]
+    for bandwidth in (None, 0.2, 2.0):
+        assert np.exp(dv._log_density(x, normal(50, 1), bandwidth)).sum() * 16 / 4000 == pytest.approx(1, abs=1e-3)
+
+
+def scott(x):
+    return x.std(axis=0, ddof=1).mean() * len(x) ** (-1 / (x.shape[1] + 4))
+
+
+def kl_of_densities(a, b, bandwidth_a, bandwidth_b):
+    """As ``kl_kernel``, with scikit-learn's densities."""
+    log_q = KernelDensity(bandwidth=bandwidth_b).fit(b).score_samples(a)
+    rest = [KernelDensity(bandwidth=bandwidth_a).fit(np.delete(a, i, 0)) for i in range(len(a))]
+    return np.mean([p.score_samples(a[[i]])[0] for i, p in enumerate(rest)] - log_q)
+
+
 def test_kernel_density_is_that_of_scikit_learn():
     a, b = samples(3)
-    log_q = KernelDensity(bandwidth=0.7).fit(b).score_samples(a)
-    log_p = [KernelDensity(bandwidth=0.7).fit(np.delete(a, i, 0)).score_samples(a[[i]])[0] for i in range(len(a))]
-    assert dv.kl_kernel(a, b, bandwidth=0.7) == pytest.approx(np.mean(log_p - log_q))
+    assert dv.kl_kernel(a, b, bandwidth=0.7) == pytest.approx(kl_of_densities(a, b, 0.7, 0.7))
 
 
 def test_repeated_points_are_refused():
@@ -114,6 +149,7 @@ def test_sliced_emd():
     assert dv.sliced_emd(a, a + shift, projections=4000) == pytest.approx(1, abs=0.05)
     assert dv.sliced_emd(a[:, :1], a[:, :1] + 2) == pytest.approx(2)
     assert dv.sliced_emd(a, a + shift, seed=1) == dv.sliced_emd(a, a + shift, seed=1)
+    assert dv.sliced_emd(a, a + shift, seed=1) != dv.sliced_emd(a, a + shift, seed=2)
 
 
 # --- MMD ---------------------------------------------------------------------------------------------------------
@@ -168,6 +204,9 @@ def test_permutation_test():
     value, p = dv.mmd_test(*samples(0), permutations=300)
     assert value == pytest.approx(dv.mmd(*samples(0)))
     assert p == pytest.approx(1 / 301)
+    close = normal(40, 2), normal(30, 2, seed=1, shift=0.3)
+    assert dv.mmd_test(*close, permutations=99) == dv.mmd_test(*close, permutations=99)
+    assert len({dv.mmd_test(*close, permutations=99, seed=seed)[1] for seed in range(5)}) > 1
     same = [dv.mmd_test(normal(40, 2, s), normal(30, 2, s + 500), permutations=99)[1] for s in range(60)]
     assert 0.3 < np.mean(same) < 0.7, "p is uniform for equal distributions"
     assert np.mean([p <= 0.1 for p in same]) < 0.3
@@ -214,9 +253,9 @@ CHECKED = [dv.emd, dv.sliced_emd, dv.mmd, dv.mmd_test, dv.kl_neighbours, dv.kl_k
 
 @pytest.mark.parametrize("measure", CHECKED)
 def test_shapes_are_checked(measure):
-    with pytest.raises(ValueError, match=r"one dimension d; got \(5, 2\) and \(5, 3\)"):
+    with pytest.raises(ValueError, match=r"the same dimension d; got \(5, 2\) and \(5, 3\)"):
         measure(normal(5, 2), normal(5, 3))
-    with pytest.raises(ValueError, match="one dimension d"):
+    with pytest.raises(ValueError, match="the same dimension d"):
         measure(np.zeros(5), np.zeros(5))
 
 

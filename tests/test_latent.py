@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import latent
+from lib.metrics import latent
 
 
 def two_clusters(n=30, apart=100.0):
@@ -40,6 +40,25 @@ def test_knn_accuracy():
     assert latent.knn_accuracy(known, torch.tensor([0, 1]), new, torch.tensor([1, 0]), k=1) == 0.5
 
 
+def test_accuracy_is_that_of_a_vote_among_k_neighbours():
+    known, labels = torch.tensor([[0.0], [1.0], [1.2]]), torch.tensor([0, 1, 1])
+    new, digit = torch.tensor([[0.3]]), torch.tensor([0])
+    assert latent.knn_accuracy(known, labels, new, digit, k=1) == 1, "the nearest is a 0"
+    assert latent.knn_accuracy(known, labels, new, digit, k=3) == 0, "two of the three nearest are a 1"
+
+
+@pytest.mark.parametrize("k", [2, 5, 12])
+def test_trustworthiness_is_its_formula_for_every_k(k):
+    """Venna & Kaski 2001: how far away in the inputs those are that are among the k nearest codes by mistake."""
+    generator = torch.Generator().manual_seed(1)
+    inputs, codes = torch.randn(30, 4, generator=generator), torch.randn(30, 2, generator=generator)
+    ranks = torch.cdist(inputs, inputs).argsort(1).argsort(1)  # 0: the point itself
+    near = torch.cdist(codes, codes).argsort(1)[:, 1 : k + 1]
+    penalty = (ranks.gather(1, near) - k).clamp_min(0).sum().item()
+    expected = 1 - 2 / (30 * k * (2 * 30 - 3 * k - 1)) * penalty
+    assert latent.trustworthiness(inputs, codes, k=k) == pytest.approx(expected)
+
+
 def test_trustworthiness():
     inputs = torch.randn(60, 3, generator=torch.Generator().manual_seed(0))
     flattened = inputs * torch.tensor([1.0, 0.0, 0.0])  # brings together what was far apart, and parts nothing
@@ -52,14 +71,70 @@ def test_neighbour_shares_need_enough_points():
         latent.neighbour_shares(torch.zeros(3, 2), torch.zeros(3, dtype=torch.long), k=3)
 
 
-@pytest.mark.parametrize("name", ["PCA", "t-SNE", "PHATE"])  # UMAP: ten seconds to compile; test_determinism runs it
+def hidden_clusters(n=30):
+    """Two clusters that differ in the last two of four coordinates only."""
+    codes = np.random.default_rng(0).normal(size=(2 * n, 4))
+    codes[n:, 2:] += 5
+    return codes, torch.arange(2).repeat_interleave(n)
+
+
+def purity(view, labels):
+    return latent.neighbour_shares(torch.tensor(view).float(), labels, k=5, classes=2).diag().min().item()
+
+
+@pytest.mark.parametrize("name", latent.VIEWS)
 def test_views_repeat_and_keep_clusters_apart(name):
-    codes, labels = two_clusters()
-    first, second = (latent.views(codes.double().numpy(), 1, [name])[name] for _ in range(2))
+    codes, labels = hidden_clusters()
+    first, second = (latent.views(codes, 1, [name])[name] for _ in range(2))
     assert first.shape == (60, 2)
     assert np.array_equal(first, second)
-    shares = latent.neighbour_shares(torch.from_numpy(first).float(), labels, k=5, classes=2)
-    assert shares.diag().min() > 0.9
+    assert purity(first, labels) > 0.9
+    assert purity(codes[:, :2], labels) < 0.7, "two of the coordinates do not show the clusters"
+
+
+def test_another_seed_gives_another_view():
+    codes, _ = hidden_clusters()
+    first, second = (latent.views(codes, seed, ["UMAP"])["UMAP"] for seed in (1, 2))
+    assert not np.allclose(first, second)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """{view: settings} of the methods, which are not run but return the numbers from 0."""
+    import phate
+    import sklearn.decomposition
+    import sklearn.manifold
+    import umap
+
+    settings = {}
+    places = {"PCA": sklearn.decomposition, "t-SNE": sklearn.manifold, "PHATE": phate, "UMAP": umap}
+    for name, module in places.items():
+
+        class Method:
+            def __init__(self, *_, name=name, **given):
+                settings[name] = given
+
+            def fit_transform(self, codes):
+                return np.arange(2 * len(codes)).reshape(-1, 2)
+
+        monkeypatch.setattr(module, name.upper().replace("-", ""), Method)
+    return settings
+
+
+def test_every_view_is_what_its_method_makes_of_the_codes_and_the_seed(recorded):
+    found = latent.views(np.zeros((200, 3)), seed=7)
+    assert list(found) == ["PCA", "PHATE", "t-SNE", "UMAP"]
+    assert all(view.tolist() == np.arange(400).reshape(-1, 2).tolist() for view in found.values())
+    assert {name: given["random_state"] for name, given in recorded.items()} == dict.fromkeys(latent.VIEWS, 7)
+
+
+def test_settings_of_views_depend_on_how_many_points_there_are(recorded):
+    latent.views(np.zeros((40, 3)))
+    assert recorded["t-SNE"]["perplexity"] == 10
+    assert (recorded["PHATE"]["n_landmark"], recorded["UMAP"]["n_epochs"]) == (2000, None)
+    latent.views(np.zeros((10_000, 3)))
+    assert recorded["t-SNE"]["perplexity"] == 30
+    assert (recorded["PHATE"]["n_landmark"], recorded["UMAP"]["n_epochs"]) == (500, 200)
 
 
 def test_unknown_view():
@@ -79,9 +154,14 @@ def test_label_takes_any_generator_and_classifier():
     assert 0.1 < found.certainty.min() <= found.certainty.max() < 1
     kept = found.above(0.5)
     assert len(kept) == len(kept.z) == (found.certainty > 0.5).sum()
-    first, second = kept.halves()
-    assert len(first) - len(second) in (0, 1)
-    assert first.z[1].equal(kept.z[2])
+
+
+def test_halves_take_turns():
+    found = latent.Labelled(torch.arange(10.0).view(5, 2), torch.arange(5), torch.rand(5))
+    first, second = found.halves()
+    assert (first.labels.tolist(), second.labels.tolist()) == ([0, 2, 4], [1, 3])
+    assert first.z.tolist() == [[0, 1], [4, 5], [8, 9]]
+    assert second.certainty.equal(found.certainty[[1, 3]])
 
 
 def test_class_means_and_nearest_mean():
@@ -112,7 +192,7 @@ def test_spell_takes_the_most_certain_and_none_twice():
         ("12a", r"'12a' contains 'a'"),
         ("1 2", r"contains ' '"),
         ("٣", "contains '٣'"),
-        ("7", "only 0 vectors read as 7, 1 are needed"),
+        ("7", "7 occurs 1× in the message, but only 0 vectors read as it"),
     ],
 )
 def test_spell_explains_what_is_wrong(message, complaint):
@@ -122,7 +202,7 @@ def test_spell_explains_what_is_wrong(message, complaint):
 
 
 def test_orthonormal_needs_different_directions():
-    with pytest.raises(ValueError, match="span no plane"):
+    with pytest.raises(ValueError, match="do not span a plane"):
         latent.orthonormal(torch.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]))
 
 

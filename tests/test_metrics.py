@@ -1,3 +1,5 @@
+"""Loss, accuracy and confusion of classifiers whose answers are known."""
+
 import math
 
 import pytest
@@ -6,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lib import data, metrics
+from lib import data
+from lib.metrics import classifier as metrics
 
 labels = st.lists(st.integers(0, 9), min_size=1, max_size=50)
 
@@ -27,6 +30,14 @@ def test_evaluate_of_known_logits():
     loss, accuracy = metrics.evaluate(Constant([math.log(9.0)] + [0.0] * 9), split, data.unit)
     assert accuracy == 0.75
     assert loss == pytest.approx(0.75 * math.log(2) + 0.25 * math.log(18))  # p(0) = 9/18, p(1) = 1/18
+
+
+def test_predict_takes_every_image_once_and_in_order():
+    images = torch.arange(7, dtype=torch.uint8).view(7, 1, 1).expand(7, 28, 28)
+    brightness = nn.Sequential(nn.Flatten(), nn.AvgPool1d(784))
+    assert metrics.predict(brightness, images, lambda x: x.float()[:, None], batch_size=3).flatten().tolist() == [
+        *range(7)
+    ]
 
 
 def test_predict_switches_off_dropout_and_back_on():
@@ -78,6 +89,31 @@ def test_wilson_interval():
     assert (low, high) == pytest.approx((0.4038, 0.5962), abs=1e-4)
     low, high = metrics.wilson_interval(1.0, 10)
     assert (low, high) == pytest.approx((0.7225, 1.0), abs=1e-4)
+
+
+@given(st.data())
+def test_wilson_interval_is_wilsons_formula(draw):
+    """(p + z²/2n ± z √(p(1 − p)/n + z²/4n²)) / (1 + z²/n)."""
+    n = draw.draw(st.integers(1, 20_000))
+    p, z = draw.draw(st.integers(0, n)) / n, 1.959964
+    low, high = metrics.wilson_interval(p, n)
+    middle, half = p + z**2 / (2 * n), z * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+    assert low == pytest.approx((middle - half) / (1 + z**2 / n), abs=1e-6)
+    assert high == pytest.approx((middle + half) / (1 + z**2 / n), abs=1e-6)
+    assert type(low) is type(high) is float
+
+
+def test_wilson_interval_takes_a_share_for_the_nearest_that_n_cases_can_have():
+    assert metrics.wilson_interval(0.97871, 1000) == metrics.wilson_interval(0.979, 1000)
+
+
+def test_certainty_ignores_scale_and_is_large_for_clear_cases():
+    logits = torch.tensor([[9.0] + [0.0] * 9, [0.01 * i for i in range(10)]])
+    torch.testing.assert_close(metrics.certainty(logits), metrics.certainty(10 * logits))
+    deviation = (9**2 * 0.1 - 0.9**2) ** 0.5 * (10 / 9) ** 0.5
+    clear = torch.tensor([27 / deviation] + [0.0] * 9).softmax(0)[0]
+    assert metrics.certainty(logits)[0].item() == pytest.approx(clear.item(), rel=1e-5)
+    assert metrics.certainty(logits)[0] > metrics.certainty(logits)[1]
 
 
 def test_parameters_are_counted_with_biases():

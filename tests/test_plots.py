@@ -1,4 +1,4 @@
-"""What figures show, where it can be read back from them."""
+"""What figures show, read back from what is drawn."""
 
 import subprocess
 import sys
@@ -6,52 +6,267 @@ import sys
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import seaborn as sns
 import torch
-from matplotlib.colors import colorConverter, to_rgb
+from matplotlib import rc_params_from_file
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.markers import MarkerStyle
+from torch import nn
 
-from lib import explore, plots
+from lib import plots
 
 
 @pytest.fixture(autouse=True)
-def _close():
-    yield
+def _figures():
+    """In the workbook's style; whatever a test sets or draws is gone after it."""
+    with plt.rc_context():
+        plots.set_style()
+        yield
     plt.close("all")
 
 
+def ink(ax):
+    """How dark each pixel of the one image in ``ax`` is drawn, 0 (white) to 255 (black), from the top left."""
+    (image,) = ax.images
+    colours = image.to_rgba(np.asarray(image.get_array()), norm=True)
+    assert (colours[..., :3].std(-1) < 1e-9).all(), "grey"
+    drawn = (255 * (1 - colours[..., 0])).round().astype(int)
+    return drawn if image.origin == "upper" else drawn[::-1]
+
+
+def flat_images(*values):
+    """One image of a single grey for each value."""
+    return torch.stack([torch.full((28, 28), value, dtype=torch.uint8) for value in values])
+
+
+def labels(axis, which):
+    """{place: text} of the ticks that an axis shows."""
+    low, high = sorted(axis.get_view_interval())
+    ticks = axis.get_major_ticks() if which == "major" else axis.get_minor_ticks()
+    at = axis.get_majorticklocs() if which == "major" else axis.get_minorticklocs()
+    texts = [tick.label1.get_text() for tick in ticks]
+    return {round(float(x), 9): text for x, text in zip(at, texts, strict=True) if low <= x <= high}
+
+
+# --- style -------------------------------------------------------------------------------------------------------
+
+
+OURS = {
+    *("figure.figsize", "figure.dpi", "savefig.dpi", "savefig.bbox", "figure.titlesize", "figure.titleweight"),
+    *("axes.titlesize", "axes.titleweight", "image.cmap"),
+    "font.sans-serif",  # never used, because the font has a name
+}
+
+
 def test_style_is_seaborns_whitegrid_but_for_what_is_ours():
-    with plt.rc_context():
-        plt.rcdefaults()
-        sns.set_theme(style="whitegrid", palette="colorblind", rc={"font.family": "DejaVu Sans"})
-        theirs, their_black = dict(plt.rcParams), to_rgb("k")
-        plt.rcdefaults()
-        colorConverter.colors["k"] = (0, 0, 0)
-        plots.set_style()
-        ours, our_black = dict(plt.rcParams), to_rgb("k")
+    import seaborn as sns
+
+    plt.rcdefaults()
+    sns.set_theme(style="whitegrid", palette="colorblind", rc={"font.family": "DejaVu Sans"})
+    theirs = dict(plt.rcParams)
+    plt.rcdefaults()
+    plots.set_style()
+    ours = dict(plt.rcParams)
     cycles = ([to_rgb(colour) for colour in rc.pop("axes.prop_cycle").by_key()["color"]] for rc in (theirs, ours))
     assert next(cycles) == next(cycles)
-    assert our_black == their_black
-    own = set(list(plots.STYLE)[list(plots.STYLE).index("font.family") + 1 :])
-    assert {name for name in theirs if theirs[name] != ours[name]} - {"font.sans-serif"} <= own
+    assert {name for name in theirs if theirs[name] != ours[name]} <= OURS
 
 
-def test_seaborn_is_imported_only_for_heat_maps():
-    code = "import sys; from lib import plots; print('seaborn' in sys.modules)"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+def test_style_sheet_says_nothing_that_matplotlibs_whitegrid_says_too():
+    base, sheet = plots.STYLE
+    changed = dict(rc_params_from_file(sheet, use_default_template=False))
+    plt.rcdefaults()
+    plt.style.use(base)
+    assert {name for name, value in changed.items() if plt.rcParams[name] == value} <= {"figure.dpi"}
+    plots.set_style()
+    assert {name: plt.rcParams[name] for name in changed} == changed
 
 
-def test_plane_rises_to_the_right_and_upwards():
-    def decode(points):
-        return (0.1 * points[:, :1] + 0.3 * points[:, 1:]).expand(-1, 784)
+def test_slow_libraries_are_imported_only_when_they_are_needed():
+    code = (
+        "import sys; from lib import plots; from lib.metrics import classifier, latent, quality; "
+        "print(sorted({'seaborn', 'scipy.stats', 'sklearn', 'umap', 'phate'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
-    fig = plots.plane(decode, torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0, 3.0]), title="")
-    shown = fig.axes[0].images[0].get_array().astype(int)
-    assert shown.shape == (3 * 28, 2 * 28)
-    corners = {(x, y): round((0.1 * x + 0.3 * y) * 255) for x in (0, 1) for y in (1, 3)}
-    assert shown[0, 0] == pytest.approx(corners[0, 3], abs=1)
-    assert shown[0, -1] == pytest.approx(min(255, corners[1, 3]), abs=1)
-    assert shown[-1, 0] == pytest.approx(corners[0, 1], abs=1)
-    assert shown[-1, -1] == pytest.approx(corners[1, 1], abs=1)
+
+# --- curves ------------------------------------------------------------------------------------------------------
+
+
+def test_curves_begin_at_epoch_1_and_keep_their_names():
+    fig = plots.line({"a": [3.0, 2.0, 1.0], "b": [5.0, 4.0]}, title="Loss", xlabel="epoch", ylabel="nats")
+    (ax,) = fig.axes
+    assert [curve.get_xydata().tolist() for curve in ax.lines] == [[[1, 3], [2, 2], [3, 1]], [[1, 5], [2, 4]]]
+    legend = ax.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b"]
+    for curve, handle in zip(ax.lines, legend.get_lines(), strict=True):
+        assert (curve.get_color(), curve.get_marker()) == (handle.get_color(), handle.get_marker())
+    assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("Loss", "epoch", "nats")
+
+
+def test_curves_differ_without_colour():
+    fig = plots.line({str(i): [1.0, 2.0] for i in range(6)}, title="", xlabel="", ylabel="")
+    assert len({curve.get_marker() for curve in fig.axes[0].lines}) == 6
+    assert len({curve.get_linestyle() for curve in fig.axes[0].lines}) == 4, "the two longest patterns count as dashed"
+
+
+def test_references_are_lines_at_their_value_with_their_name():
+    fig = plots.line({"a": [3.0, 2.0]}, title="", xlabel="", ylabel="", reference={"report": 2.5, "guessing": 2.9})
+    (ax,) = fig.axes
+    assert [set(level.get_ydata()) for level in ax.lines[1:]] == [{2.5}, {2.9}]
+    assert {text.get_text(): text.xy for text in ax.texts} == {"report": (1, 2.5), "guessing": (1, 2.9)}
+    assert ax.get_legend() is None, "one curve needs no legend"
+
+
+@pytest.mark.parametrize(("side", "inside"), [("left", 1), ("right", -1)])
+def test_name_of_a_level_is_above_it_and_inside_the_axes(side, inside):
+    fig, ax = plt.subplots()
+    ax.set(ylim=(0, 1))
+    plots.level(ax, 0.5, "report", side=side)
+    fig.canvas.draw()
+    text, frame = ax.texts[0].get_window_extent(), ax.get_window_extent()
+    at = ax.transData.transform((0, 0.5))[1]
+    assert at - 1 <= text.y0 < at + 10
+    assert frame.x0 <= text.x0 < text.x1 <= frame.x1 + 1
+    assert inside * ((text.x0 + text.x1) - (frame.x0 + frame.x1)) < 0, "at its side"
+
+
+def test_there_is_no_epoch_between_two_epochs():
+    fig = plots.line({"a": [3.0, 2.0]}, title="", xlabel="", ylabel="")
+    other, axes = plt.subplots(1, 2)
+    for ax in axes:
+        ax.plot([1, 2], [0, 1])
+    ax.set_xlim(0.9, 3.2)
+    plots.whole_epochs(*axes)
+    for figure in (fig, other):
+        figure.canvas.draw()
+    for ax in (*fig.axes, *axes):
+        assert labels(ax.xaxis, "major")
+        assert all(x == int(x) for x in labels(ax.xaxis, "major"))
+
+
+def test_log_axis_has_plain_numbers_within_a_decade_and_over_several():
+    fig, (narrow, wide) = plt.subplots(1, 2)
+    narrow.plot([0.012, 0.06])
+    wide.plot([0.1, 10])
+    for ax in (narrow, wide):
+        plots.log_axis(ax)
+    fig.canvas.draw()
+    assert narrow.get_yscale() == "log"
+    assert labels(narrow.yaxis, "minor") == {0.02: "0.02", 0.03: "0.03", 0.05: "0.05"}
+    assert labels(narrow.yaxis, "major") == {}
+    assert labels(wide.yaxis, "major") == {0.1: "0.1", 1: "1", 10: "10"}
+    assert labels(wide.yaxis, "minor") == {x: f"{x:g}" for x in (0.2, 0.3, 0.5, 2, 3, 5)}
+
+
+def test_log_curves_are_on_a_log_axis():
+    fig = plots.line({"a": [3.0, 0.2]}, title="", xlabel="", ylabel="", log=True)
+    assert (fig.axes[0].get_yscale(), fig.axes[0].get_xscale()) == ("log", "linear")
+
+
+def test_loss_over_iterations_starts_at_zero_and_names_its_level():
+    fig = plots.loss_over_iterations([10, 30], [2.0, 1.0], title="Loss", level=0.7, level_name="cannot tell")
+    (ax,) = fig.axes
+    assert ax.get_ylim()[0] == 0
+    assert ax.lines[0].get_xydata().tolist() == [[10, 2], [30, 1]]
+    assert set(ax.lines[1].get_ydata()) == {0.7}
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cannot tell"]
+    assert ax.get_legend().get_lines()[0].get_linestyle() == ax.lines[1].get_linestyle() == "--"
+
+
+# --- numbers with names ------------------------------------------------------------------------------------------
+
+
+def bars_of(ax):
+    """[(x, low, high)] of the error bars that are drawn."""
+    (container,) = ax.containers
+    (bars,) = container.lines[2]
+    return [(*start, end[1]) for start, end in bars.get_segments()]
+
+
+def test_error_bars_begin_and_end_at_their_bounds():
+    _, ax = plt.subplots()
+    plots.error_bars(ax, [1, 2], [0.5, 0.9], [(0.4, 0.7), (0.6, 1.0)], fmt="o")
+    np.testing.assert_allclose(bars_of(ax), [(1, 0.4, 0.7), (2, 0.6, 1.0)])
+    np.testing.assert_allclose(ax.containers[0].lines[0].get_xydata(), [(1, 0.5), (2, 0.9)])
+
+
+def test_error_bars_forgive_a_bound_that_is_rounded_past_its_value():
+    _, ax = plt.subplots()
+    plots.error_bars(ax, torch.arange(1), torch.ones(1), torch.tensor([[0.8, 1 - 1e-7]]))
+    np.testing.assert_allclose(bars_of(ax), [(0, 0.8, 1)], atol=1e-6)
+
+
+def test_intervals_are_drawn_at_their_names_with_their_values():
+    fig = plots.intervals({"a": 0.5, "b": 0.25}, [(0.4, 0.7), (0.2, 0.45)], title="t", ylabel="share")
+    (ax,) = fig.axes
+    np.testing.assert_allclose(bars_of(ax), [(0, 0.4, 0.7), (1, 0.2, 0.45)])
+    assert {text.get_text(): text.xy for text in ax.texts} == {"0.500": (0, 0.5), "0.250": (1, 0.25)}
+    assert labels(ax.xaxis, "major") == {0: "a", 1: "b"}
+
+
+def test_measures_are_drawn_in_the_panel_of_their_name_beside_whom_they_measure():
+    judged = {"real": {"f": 1.0, "r": 0.9, "x": 0.0}, "GAN": {"f": 33.0, "r": 0.25, "x": 0.0}}
+    fig = plots.measures(judged, {"r": "recall", "f": "Fréchet", "x": "third"}, title="all")
+    recall, frechet, third, spare = fig.axes
+    assert (recall.get_title(), frechet.get_title(), third.get_title()) == ("recall", "Fréchet", "third")
+    assert [line.get_xydata().tolist() for line in recall.lines] == [[[0.9, 0]], [[0.25, 1]]]
+    assert [line.get_xydata().tolist() for line in frechet.lines] == [[[1, 0]], [[33, 1]]]
+    assert {text.get_text(): text.xy for text in recall.texts} == {"0.9": (0.9, 0), "0.25": (0.25, 1)}
+    assert labels(third.yaxis, "major") == {0: "real", 1: "GAN"}
+    assert recall.get_ylim()[0] > recall.get_ylim()[1], "the first at the top"
+    assert not spare.get_visible()
+    assert fig.get_suptitle() == "all"
+
+
+def test_boxes_hold_the_middle_half_of_what_they_are_named_after():
+    low, high = torch.arange(11.0), torch.arange(11.0) + 100
+    fig = plots.boxes({"error": {"a": low, "b": high}, "time": {"a": high, "b": low}}, title="t")
+    error, time = fig.axes
+    assert (error.get_xlabel(), time.get_xlabel()) == ("error", "time")
+    medians = [line.get_xdata()[0] for line in error.lines if set(line.get_xdata()) <= {5.0, 105.0}]
+    assert medians == [5, 105]
+    box = next(line for line in error.lines if len(line.get_xdata()) == 5)
+    assert (min(box.get_xdata()), max(box.get_xdata())) == (2.5, 7.5)
+    assert labels(error.yaxis, "major") == {1: "a", 2: "b"}
+    assert error.get_ylim()[0] > error.get_ylim()[1], "the first at the top"
+
+
+# --- matrices ----------------------------------------------------------------------------------------------------
+
+
+def test_confusion_counts_stand_in_the_row_of_the_true_and_the_column_of_the_read_digit():
+    matrix = torch.diag(torch.full((10,), 90))
+    matrix[7, 1] = 5  # sevens that are read as ones
+    fig = plots.confusion(matrix, title="t")
+    (ax,) = fig.axes
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted digit", "true digit")
+    texts = {text.get_position(): text.get_text() for text in ax.texts}
+    assert texts[1.5, 7.5] == "5"
+    assert texts[7.5, 1.5] == "0"
+    assert texts[4.5, 4.5] == "90"
+    assert ax.get_ylim() == (10, 0), "0 at the top"
+    assert labels(ax.yaxis, "major") == {i + 0.5: str(i) for i in range(10)}
+    colours = np.asarray(ax.collections[0].get_array()).reshape(10, 10)
+    assert np.argwhere(colours).tolist() == [[7, 1]], "the diagonal is as pale as no errors at all"
+    fig.canvas.draw()
+    painted = ax.collections[0].get_facecolor().reshape(10, 10, 4)
+    assert painted[7, 1, 0] < 0.2 < 0.9 < painted[4, 4, 0], "dark blue, and nearly white"
+
+
+def test_heat_writes_its_values():
+    fig = plots.heat(torch.tensor([[1.0, 0.0], [0.25, 0.75]]), title="", xlabel="", ylabel="")
+    assert [t.get_text() for t in fig.axes[0].texts] == ["1.00", "", ".25", ".75"]
+
+
+def test_heat_is_read_like_a_matrix_and_the_same_colour_always_means_the_same_share():
+    fig = plots.heat(torch.tensor([[0.5, 0.1]]), title="", xlabel="x", ylabel="y", xticklabels=["a", "b"])
+    (ax,) = fig.axes
+    assert {t.get_position(): t.get_text() for t in ax.texts} == {(0.5, 0.5): ".50", (1.5, 0.5): ".10"}
+    assert ax.collections[0].get_clim() == (0, 1)
+    assert labels(ax.xaxis, "major") == {0.5: "a", 1.5: "b"}
+
+
+# --- points ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("names", [list(range(10)), [f"type {i}" for i in range(26)]])
@@ -65,86 +280,176 @@ def test_every_class_looks_different(names):
         assert np.allclose(collection.get_offsets(), points[names.index(sorted(names)[i])]), where
 
 
+def test_digits_are_drawn_as_digits_in_colours_that_show():
+    fig = plots.classes(torch.rand(30, 2), torch.arange(30) % 3 + 5, title="", xlabel="", ylabel="")
+    (ax,) = fig.axes
+    for digit, drawn in zip((5, 6, 7), ax.collections, strict=True):
+        shape = MarkerStyle(f"${digit}$")
+        np.testing.assert_allclose(
+            drawn.get_paths()[0].vertices, shape.get_transform().transform(shape.get_path().vertices)
+        )
+        assert drawn.get_label() == str(digit)
+        assert len(drawn.get_offsets()) == 10
+        assert min(drawn.get_facecolor()[0][:3]) < 0.6, "not white"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["5", "6", "7"]
+    assert to_hex(ax.collections[0].get_facecolor()[0]) == plt.rcParams["axes.prop_cycle"].by_key()["color"][0].lower()
+
+
+def test_a_background_is_fainter_and_not_in_the_legend():
+    faint, plain = (
+        plots.classes(
+            torch.rand(4, 2), [1, 1, 2, 2], title="", xlabel="", ylabel="", legend=False, faint=is_faint
+        ).axes[0]
+        for is_faint in (True, False)
+    )
+    assert faint.collections[0].get_alpha() < plain.collections[0].get_alpha()
+    assert faint.get_legend_handles_labels()[1] == []
+    assert plain.get_legend() is None
+
+
+# --- images ------------------------------------------------------------------------------------------------------
+
+
+def test_digits_are_drawn_in_black_ink_row_by_row_with_their_titles():
+    fig = plots.digits(flat_images(0, 255, 100), ["a", "b", "c"], title="t", columns=2)
+    first, second, third, spare = fig.axes
+    assert [ax.get_title() for ax in (first, second, third)] == ["a", "b", "c"]
+    assert [set(ink(ax).ravel()) for ax in (first, second, third)] == [{0}, {255}, {100}]
+    places = [ax.get_subplotspec() for ax in (first, second, third)]
+    assert [(p.rowspan.start, p.colspan.start) for p in places] == [(0, 0), (0, 1), (1, 0)]
+    assert not spare.get_visible()
+    assert fig.get_suptitle() == "t"
+
+
+def test_images_are_drawn_upright():
+    image = torch.zeros(1, 28, 28, dtype=torch.uint8)
+    image[0, 2, 5] = 255
+    assert np.argwhere(ink(plots.digits(image, columns=1).axes[0])).tolist() == [[2, 5]]
+    assert np.argwhere(ink(plots.image_row(image).axes[0])).tolist() == [[3, 6]], "within a margin of one pixel"
+    assert np.argwhere(ink(plots.image_grid(image, 1).axes[0])).tolist() == [[2, 5]]
+
+
+def test_images_may_be_numbers_from_0_to_1():
+    for images in (torch.rand(3, 784), torch.rand(3, 1, 28, 28), torch.rand(3, 28, 28)):
+        expected = (images.view(3, 28, 28) * 255).round().int().numpy()
+        assert (ink(plots.digits(images, columns=3).axes[1]) == expected[1]).all()
+        assert (ink(plots.image_row(images).axes[0])[1:29, 31:59] == expected[1]).all()
+        assert (ink(plots.image_grid(images, 3).axes[0])[:, 28:56] == expected[1]).all()
+
+
 def test_image_row_keeps_order_and_titles():
-    _, ax = plt.subplots()
-    images = torch.stack([torch.full((28, 28), v, dtype=torch.uint8) for v in (10, 200)])
-    plots.image_row(images, ["a", "b"], ax=ax)
-    shown = np.asarray(ax.images[0].get_array())
+    fig = plots.image_row(flat_images(10, 200), ["a", "b"], title="two")
+    (ax,) = fig.axes
+    shown = ink(ax)
     assert shown.shape == (30, 60)
     assert (shown[15, 15], shown[15, 45], shown[0, 0]) == (10, 200, 0)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["a", "b"]
+    assert ax.get_xticks().tolist() == [15, 45], "each under the middle of its image"
+    assert ax.get_title() == "two"
+    assert plots.image_row(flat_images(1, 2)).axes[0].get_xticks().tolist() == []
 
 
-def test_heat_writes_its_values():
-    fig = plots.heat(torch.tensor([[1.0, 0.0], [0.25, 0.75]]), title="", xlabel="", ylabel="")
-    assert [t.get_text() for t in fig.axes[0].texts] == ["1.00", "", ".25", ".75"]
+@pytest.mark.parametrize("names", ["left", "above"])
+def test_image_rows_are_below_each_other_with_names_and_captions(names):
+    rows = {"before": flat_images(10, 20, 30), "after": flat_images(40, 50, 60)}
+    fig = plots.image_rows(rows, {"after": ["x", "y", "z"]}, title="t", names=names)
+    upper, lower = fig.axes
+    assert upper.get_position().y0 > lower.get_position().y1
+    assert ink(upper)[15, [15, 45, 75]].tolist() == [10, 20, 30]
+    assert ink(lower)[15, [15, 45, 75]].tolist() == [40, 50, 60]
+    named = {"left": lambda ax: ax.get_ylabel(), "above": lambda ax: ax.get_title()}[names]
+    assert (named(upper), named(lower)) == ("before", "after")
+    assert [t.get_text() for t in lower.get_xticklabels()] == ["x", "y", "z"]
+    assert len(upper.get_xticks()) == 0
+    assert fig.get_suptitle() == "t"
 
 
-def test_explorer_is_a_still_figure_in_a_batch_run():
-    codes = torch.rand(50, 2)
-    images = torch.zeros(50, 28, 28, dtype=torch.uint8)
-    labels = torch.arange(50) % 10
-    fig = explore.latent_plane(lambda z: z[:, :1].expand(-1, 784), codes, labels, images, title="plane")
-    assert fig.axes[0].get_title() == "plane"
+def test_mosaic_fills_rows_from_the_left_and_the_last_one_up():
+    images = torch.arange(1, 13, dtype=torch.uint8).view(3, 2, 2)
+    assert plots.mosaic(images, 2).tolist() == [[1, 2, 5, 6], [3, 4, 7, 8], [9, 10, 0, 0], [11, 12, 0, 0]]
+    assert plots.mosaic(images[:2, :1, :], 2, gap=1).tolist() == [[0] * 8, [0, 1, 2, 0, 0, 5, 6, 0], [0] * 8]
 
 
-def test_explorer_moves_in_jupyterlab(monkeypatch):
-    from IPython import display
-
-    shown = []
-    monkeypatch.delenv("WORKBOOK_OUT")
-    monkeypatch.setattr(display, "display", lambda *things, **_: shown.extend(things))
-    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.gcf()))
-    codes = torch.rand(50, 2)
-    images = torch.arange(50, dtype=torch.uint8).view(50, 1, 1).expand(50, 28, 28)
-    explore.latent_plane(lambda z: z[:, :1].expand(-1, 784), codes, torch.arange(50) % 10, images, title="plane")
-    box = next(thing for thing in shown if hasattr(thing, "children"))
-    x, y = box.children[:2]
-    x.value, y.value = x.max, y.min
-    row = np.asarray(shown[-1].axes[1].images[0].get_array())
-    nearest = int((codes - torch.tensor([[x.value, y.value]])).norm(dim=1).argmin())
-    assert row[15, 45] == nearest, "beside the decoded image lies the known digit that is nearest"
+def test_image_grid_is_a_mosaic_in_ink():
+    images = torch.arange(5, dtype=torch.uint8).mul(50).view(5, 1, 1).expand(5, 28, 28)
+    (ax,) = plots.image_grid(images, 3, title="five", gap=1).axes
+    assert (ink(ax) == plots.mosaic(images, 3, gap=1).numpy()).all()
+    assert ax.get_title() == "five"
 
 
-def title_figure(*values):
-    """A figure titled with what it was asked for; 13 is an error."""
-    if "13" in values:
-        raise ValueError("not thirteen")
-    fig, ax = plt.subplots()
-    ax.set_title(" ".join(map(str, values)))
-    return fig
+def test_image_grids_are_titled_and_in_order():
+    panels = {name: flat_images(*values) for name, values in (("a", (1, 2)), ("b", (3, 4)), ("c", (5, 6)))}
+    fig = plots.image_grids(panels, 1, rows=2, title="t")
+    a, b, c, spare = fig.axes
+    assert [ax.get_title() for ax in (a, b, c)] == ["a", "b", "c"]
+    assert [ink(ax)[::28, 0].tolist() for ax in (a, b, c)] == [[1, 2], [3, 4], [5, 6]]
+    framed = plots.image_grids(panels, 2, gap=3).axes
+    assert (ink(framed[1]) == plots.mosaic(panels["b"], 2, gap=3).numpy()).all()
+    assert a.get_position().x1 < b.get_position().x0
+    assert a.get_position().y0 > c.get_position().y1
+    assert not spare.get_visible()
+    assert fig.get_suptitle() == "t"
 
 
-def test_choosing_and_typing_in_a_batch_run():
-    assert explore.two_digits(title_figure, 3, 8).axes[0].get_title() == "3 8"
-    assert explore.typed(title_figure, "27").axes[0].get_title() == "27"
+def test_plane_rises_to_the_right_and_upwards():
+    def decode(points):
+        return (0.1 * points[:, :1] + 0.3 * points[:, 1:]).expand(-1, 784)
+
+    fig = plots.plane(decode, torch.tensor([0.0, 1.0]), torch.tensor([1.0, 2.0, 3.0]), title="")
+    shown = ink(fig.axes[0])
+    assert shown.shape == (3 * 28, 2 * 28)
+    corners = {(x, y): round((0.1 * x + 0.3 * y) * 255) for x in (0, 1) for y in (1, 3)}
+    assert shown[0, 0] == pytest.approx(corners[0, 3], abs=1)
+    assert shown[0, -1] == pytest.approx(min(255, corners[1, 3]), abs=1)
+    assert shown[-1, 0] == pytest.approx(corners[0, 1], abs=1)
+    assert shown[-1, -1] == pytest.approx(corners[1, 1], abs=1)
 
 
-def test_choosing_and_typing_in_jupyterlab(monkeypatch, capsys):
-    from IPython import display
-
-    shown = []
-    monkeypatch.delenv("WORKBOOK_OUT")
-    monkeypatch.setattr(display, "display", lambda *things, **_: shown.extend(things))
-    assert explore.two_digits(title_figure, 3, 8).axes[0].get_title() == "3 8"
-    start, end = shown[-1].children[0].children
-    assert (start.description, end.description) == ("from", "to")
-    end.value = 5
-    assert shown[-1].axes[0].get_title() == "3 5"
-    assert explore.typed(title_figure, "27").axes[0].get_title() == "27"
-    (field,) = shown[-1].children[0].children
-    field.value = "13"
-    assert "not thirteen" in capsys.readouterr().out
-    field.value = "14"
-    assert shown[-1].axes[0].get_title() == "14"
-    with pytest.raises(ValueError, match="not thirteen"):
-        explore.typed(title_figure, "13")
-
-
-def test_loss_over_iterations_starts_at_zero_and_names_its_level():
-    fig = plots.loss_over_iterations([10, 30], [2.0, 1.0], title="Loss", level=0.7, level_name="cannot tell")
+def test_ticks_of_a_plane_name_the_coordinates_of_the_images_they_are_at():
+    fig = plots.plane(
+        lambda z: torch.zeros(len(z), 784), torch.tensor([0.5, 1.5]), torch.tensor([1.0, 2.0, 3.0]), title=""
+    )
     (ax,) = fig.axes
-    assert ax.get_ylim()[0] == 0
-    assert ax.lines[0].get_xydata().tolist() == [[10, 2], [30, 1]]
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cannot tell"]
-    plt.close(fig)
+    assert labels(ax.xaxis, "major") == {14: "0.5", 42: "1.5"}
+    assert labels(ax.yaxis, "major") == {14: "3", 42: "2", 70: "1"}, "pixels count from the top"
+
+
+# --- networks ----------------------------------------------------------------------------------------------------
+
+
+def test_arrows_of_a_diagram_point_from_the_first_to_the_second():
+    fig = plots.diagram({"image": (0, 0), "code": (2, 1)}, [("image", "code")], title="t")
+    image, code, arrow = fig.axes[0].texts
+    assert (image.get_position(), code.get_position()) == ((0, 0), (2, 1))
+    assert (arrow.xyann, arrow.xy) == ((0, 0), (2, 1))
+    assert arrow.arrow_patch.get_arrowstyle().arrow == "-|>", "its head is at its end"
+
+
+def network():
+    return nn.Sequential(nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(196, 10))
+
+
+LAYERS = [
+    ("Conv2d 3×3, stride 2, padding 1", (2, 4, 14, 14), 40),
+    ("MaxPool2d 2×2", (2, 4, 7, 7), 0),
+    ("Flatten", (2, 196), 0),
+    ("Linear 196 → 10", (2, 10), 1970),
+]
+
+
+def test_layer_shapes_are_those_of_the_running_network_and_nothing_stays_hooked():
+    model = network()
+    assert plots.layer_shapes(model, torch.zeros(2, 1, 28, 28)) == LAYERS
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_architecture_lists_the_layers_from_the_top_with_shapes_and_parameters():
+    fig = plots.architecture(network(), torch.zeros(2, 1, 28, 28), title="Net")
+    (ax,) = fig.axes
+    assert ax.get_title() == "Net – 2,010 parameters"
+    at = {text.get_text(): text.get_position() for text in ax.texts if text.get_text()}
+    for i, (name, shape, parameters) in enumerate(LAYERS, 1):
+        assert at[f"{name}\n{parameters:,} parameters" if parameters else name] == (0, -i)
+        assert at[" × ".join(map(str, shape))][1] == -i
+    assert at["2 × 1 × 28 × 28"][1] == 0
+    assert ax.get_ylim()[0] < ax.get_ylim()[1], "the input at the top"

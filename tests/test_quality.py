@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
+from torch import nn
 
-from lib import quality
+from lib.metrics import quality
 from lib.models.feedforward import FeedForward
 
 
@@ -153,3 +154,104 @@ def test_noise_lowers_ssim_and_many_images_are_measured_alike():
     little, much = (quality.ssim(clean, clean + sd * noise) for sd in (0.1, 0.5))
     assert (much < little).all()
     torch.testing.assert_close(little[1200:1201], quality.ssim(clean[1200:1201], (clean + 0.1 * noise)[1200:1201]))
+
+
+class ReadsRows(FeedForward):
+    """A network whose logits are ten of an image's pixels."""
+
+    def __init__(self):
+        super().__init__(hidden=784)
+        self.activation = "linear"
+        self.requires_grad_(False)
+        self.W1.copy_(torch.eye(784))
+        self.b1.zero_()
+        self.W2.copy_(torch.eye(784)[:, :10] * 4)
+        self.b2.zero_()
+
+
+def images_with(*logits):
+    """Images that ``ReadsRows`` gives these logits, with noise where it does not look, so that no two are alike."""
+    images = torch.rand(len(logits), 784, generator=torch.Generator().manual_seed(0))
+    images[:, :10] = torch.tensor(logits) / 4
+    return images
+
+
+LOGITS = [
+    *[[4.0] + [0.0] * 9] * 4,
+    [4.0, 3.9] + [0.0] * 8,  # a 0, though of all images it is the most like a 1
+    *[[0.0, 0.0, 2.0] + [0.0] * 7] * 2,
+    [0.1 * i for i in range(10)],
+]
+
+
+def test_class_shares_count_what_is_read_in_each_single_image():
+    scores = quality.assess(ReadsRows(), images_with(*LOGITS), quality.features(ReadsRows(), torch.rand(8, 784)))
+    assert scores["class_shares"] == pytest.approx([5 / 8, 0, 2 / 8, 0, 0, 0, 0, 0, 0, 1 / 8])
+    assert scores["smallest_share"] == 0
+    assert scores["class_entropy"] == pytest.approx(5 / 8 * math.log2(8 / 5) + 2 / 8 * 2 + 1 / 8 * 3)
+
+
+def test_confidence_is_the_mean_probability_of_the_digit_that_is_read():
+    def largest(logits):
+        return max(np.exp(logits)) / sum(np.exp(logits))
+
+    scores = quality.assess(ReadsRows(), images_with(*LOGITS), quality.features(ReadsRows(), torch.rand(8, 784)))
+    assert scores["confidence"] == pytest.approx(np.mean([largest(logits) for logits in LOGITS]), rel=1e-5)
+
+
+def test_assessment_compares_with_the_real_features_that_it_is_given():
+    images, network = images_with(*LOGITS), ReadsRows()
+    itself = quality.assess(network, images, quality.features(network, images))
+    assert itself["frechet"] == pytest.approx(0, abs=1e-4)
+    assert (itself["precision"], itself["recall"], itself["coverage"]) == (1, 1, 1)
+    real = torch.cat([images, images + 100])  # half of the real images are of another kind, far from all
+    other = quality.assess(network, images, quality.features(network, real))
+    assert other["precision"] == 1
+    assert other["recall"] == other["coverage"] == 0.5
+
+
+def test_features_apply_the_activation_of_the_network():
+    for activation, apply in (("relu", torch.relu), ("tanh", torch.tanh)):
+        network = FeedForward(hidden=4, activation=activation).requires_grad_(False)
+        x = torch.rand(5, 784)
+        torch.testing.assert_close(quality.features(network, x), apply(x @ network.W1 + network.b1))
+
+
+def test_generated_images_are_between_0_and_1_without_gradients():
+    generator = nn.Linear(2, 2)
+    with torch.no_grad():
+        generator.weight.copy_(torch.eye(2))
+        generator.bias.zero_()
+    images = quality.generated(generator, torch.tensor([[-1.0, 1.0], [0.0, 0.5]]))
+    assert images.tolist() == [[0, 1], [0.5, 0.75]]
+    assert not images.requires_grad
+
+
+def test_generated_images_keep_their_order_and_come_in_batches():
+    seen = []
+
+    def generator(z):
+        seen.append(len(z))
+        return z[:, :, None] * torch.ones(1, 1, 3)
+
+    z = torch.rand(600, 1) * 2 - 1
+    images = quality.generated(generator, z)
+    assert images.shape == (600, 1, 3)
+    torch.testing.assert_close(images[:, 0, 2], (z[:, 0] + 1) / 2)
+    assert max(seen) <= 250
+    assert sum(seen) == 600
+
+
+def test_a_table_of_measures_has_a_row_for_each_name_and_a_column_for_each_measure():
+    judged = {"GAN": {"recall": 0.12345, "frechet": 33.0, "n": 5}, "VAE": {"recall": 1.0, "frechet": 7.0, "n": 5}}
+    measures = {"frechet": "Fréchet distance", "recall": "recall"}
+    assert quality.table("images", judged, measures) == (
+        ["images", "Fréchet distance", "recall"],
+        [["GAN", "33.000", "0.123"], ["VAE", "7.000", "1.000"]],
+    )
+
+
+def test_every_measure_that_is_shown_is_assessed():
+    scores = quality.assess(ReadsRows(), images_with(*LOGITS), quality.features(ReadsRows(), torch.rand(8, 784)))
+    assert quality.table("images", {"these": scores})[0] == ["images", *quality.MEASURES.values()]
+    assert set(quality.MEASURES) == set(scores) - {"n", "class_shares"}

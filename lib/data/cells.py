@@ -1,8 +1,8 @@
 """Single-cell expression data: read the public file formats, normalise, reduce to principal component scores.
 
-Put the files into ``data/cells/``. For the report's data (Shekhar et al. 2016, retinal bipolar cells, 26 clusters)
+``load`` looks for files in a folder. For the report's data (Shekhar et al. 2016, retinal bipolar cells, 26 clusters)
 these are GSE81904_BipolarUMICounts_Cell2016.txt.gz from GEO, and clust_retinal_bipolar.txt from the Single Cell Portal.
-A ``.h5ad`` or ``.loom`` file does as well. Without any, ``load`` gives the real data that scanpy carries with it.
+A ``.h5ad`` or ``.loom`` file will do as well. If the folder is empty, ``load`` returns real data that come with scanpy.
 """
 
 from pathlib import Path

@@ -32,7 +32,7 @@ def accuracy(predicted: Tensor, true: Tensor) -> float:
 
 
 def parameters(model: nn.Module) -> int:
-    """How many numbers a model learns."""
+    """How many parameters a model has."""
     return sum(p.numel() for p in model.parameters())
 
 
@@ -53,21 +53,22 @@ def most_confused(matrix: Tensor, n: int) -> list[dict[str, int]]:
 
 
 def mcnemar_z(right_a: Tensor, right_b: Tensor) -> float:
-    """How many standard deviations network a is better than b on the same cases; both (N,) bool, right or wrong.
+    """By how many standard deviations network a beats network b; both (N,) bool: which cases does it get right?
 
-    Only the cases count on which they differ (McNemar 1947). 0 if there are none.
+    Only the cases on which the two differ count (McNemar 1947); 0 if there are none.
     """
     only_a, only_b = (right_a & ~right_b).sum().item(), (right_b & ~right_a).sum().item()
     return (only_a - only_b) / (only_a + only_b) ** 0.5 if only_a + only_b else 0.0
 
 
-def wilson_interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """95 % confidence interval of a share measured on ``n`` independent cases (Wilson 1927)."""
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
-    return centre - half, centre + half
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """95 % confidence interval (low, high) of a share measured on ``n`` independent cases (Wilson 1927)."""
+    from scipy.stats import binomtest  # it takes most of a second to import
+
+    interval = binomtest(round(share * n), n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def certainty(logits: Tensor) -> Tensor:
-    """The report's confidence of a prediction (B,): the largest softmax(3 · logits / σ), σ over the 10 logits."""
+    """The report's confidence in a prediction (B,): the largest softmax(3 · logits / σ), σ over the 10 logits."""
     return (3 * logits / logits.std(dim=1, keepdim=True)).softmax(dim=1).amax(dim=1)

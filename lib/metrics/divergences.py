@@ -1,7 +1,7 @@
 """How far apart two samples are: KL divergence, earth mover's distance, maximum mean discrepancy.
 
-Everywhere a is (n, d) and b is (m, d), float arrays of independent points. The functions whose names begin with
-``report_`` compute what CPSC 453's author computed under these names; notebook 06 shows what that measures.
+Throughout, a is (n, d) and b is (m, d): float arrays of independent points. The functions named ``report_…`` compute
+what the author of CPSC 453 computed under these names; notebook 06 shows what that measures.
 """
 
 import os
@@ -31,12 +31,14 @@ def kl_neighbours(a: Points, b: Points, k: int = 5) -> float:
     within = cKDTree(a).query(a, k + 1)[0][:, k]  # the nearest neighbour in a is the point itself
     across = cKDTree(b).query(a, k)[0].reshape(len(a), -1)[:, k - 1]
     if within.min() == 0 or across.min() == 0:
-        raise ValueError("some points occur more than once: their neighbours tell no density; remove duplicates")
+        raise ValueError(
+            "some points occur more than once, and a distance of 0 says nothing about a density; remove duplicates"
+        )
     return float(a.shape[1] * np.log(across / within).mean() + np.log(len(b) / (len(a) - 1)))
 
 
 def kl_kernel(a: Points, b: Points, bandwidth: float | None = None) -> float:
-    """KL(p ‖ q) in nats from Gaussian kernel densities, both at the points of a (each point left out of its own).
+    """KL(p ‖ q) in nats from Gaussian kernel densities at the points of a (p's estimate leaves out the point itself).
 
     ``bandwidth`` is the kernel's standard deviation; by default Scott's rule, spread · n^(−1/(d+4)), for each sample.
     """
@@ -60,7 +62,7 @@ def emd(a: Points, b: Points) -> float:
 
 
 def sliced_emd(a: Points, b: Points, projections: int = 200, seed: int = 0) -> float:
-    """Mean earth mover's distance of one-dimensional projections on random directions (Bonneel et al. 2015)."""
+    """Mean earth mover's distance of one-dimensional projections onto random directions (Bonneel et al. 2015)."""
     _check(a, b)
     return float(ot.sliced_wasserstein_distance(a, b, n_projections=projections, p=1, seed=seed))
 
@@ -69,7 +71,7 @@ def mmd(a: Points, b: Points, width: float | None = None) -> float:
     """Squared maximum mean discrepancy, unbiased: 0 on average for equal distributions, so it can be negative.
 
     Gretton et al. 2012, eq. 3, with the Gaussian kernel exp(−‖x − y‖² / 2w²); ``width`` w defaults to the median
-    distance of all pairs of the pooled points, whichever sample they are from.
+    distance between any two of the pooled points, whichever sample they come from.
     """
     _check(a, b, at_least=2)
     n, m = len(a), len(b)
@@ -83,7 +85,7 @@ def mmd(a: Points, b: Points, width: float | None = None) -> float:
 
 
 def mmd_test(a: Points, b: Points, permutations: int = 500, seed: int = 0) -> tuple[float, float]:
-    """(unbiased squared MMD, p-value): how often random relabelling of the pooled points gives at least as much."""
+    """(unbiased squared MMD, p-value); p is how often randomly relabelled points have at least as large an MMD."""
     _check(a, b, at_least=2)
     n, m = len(a), len(b)
     pooled = np.concatenate([a, b])
@@ -110,14 +112,14 @@ def mmd_test(a: Points, b: Points, permutations: int = 500, seed: int = 0) -> tu
 def report_kl(a: Points, b: Points) -> float:
     """Not a divergence: p at the points of a against q at the points of b, paired by their position in the file.
 
-    Gaussian kernel densities of bandwidth 1, each at its own points, normalised to sum 1 and compared entry by entry.
+    Gaussian kernel densities of bandwidth 1, each at its own points, scaled to sum to 1 and compared entry by entry.
     """
     p, q = (np.exp(_log_density(x, x, bandwidth=1.0)) for x in (a, b))
     return float(rel_entr(p / p.sum(), q / q.sum()).sum())
 
 
 def report_emd(a: Points, b: Points) -> float:
-    """One-dimensional earth mover's distance between all coordinates thrown together, from a common histogram."""
+    """One-dimensional earth mover's distance with all coordinates lumped together, from a common histogram."""
     edges = np.histogram_bin_edges(np.concatenate([a.ravel(), b.ravel()]), bins="auto")
     p, q = (np.histogram(x, edges)[0] / x.size for x in (a, b))
     return float(np.abs(np.cumsum(p - q)).sum() * (edges[1] - edges[0]))
@@ -163,12 +165,14 @@ def _median_distance(squares: Points) -> float:
     middle = len(squares) // 2
     median = float(np.partition(squares, middle)[middle]) ** 0.5  # half the time of np.median
     if not median:
-        raise ValueError("more than half of the pairs coincide, so their median distance is no kernel width: pass one")
+        raise ValueError(
+            "more than half of all pairs of points coincide, so their median distance, 0, is no kernel width"
+        )
     return median
 
 
 def _check(a: Points, b: Points, at_least: int = 1) -> None:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(f"need points (n, d) and (m, d) of one dimension d; got {a.shape} and {b.shape}")
+        raise ValueError(f"need points (n, d) and (m, d) of the same dimension d; got {a.shape} and {b.shape}")
     if min(len(a), len(b)) < at_least:
         raise ValueError(f"need at least {at_least} points in each sample; got {len(a)} and {len(b)}")

@@ -1,4 +1,4 @@
-"""Latent spaces: how well they keep neighbours, how they look in two dimensions, and the way between two points."""
+"""Latent spaces: how well they preserve neighbours, how they look in two dimensions, and how to move through them."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ class Labelled:
         return Labelled(self.z[index], self.labels[index], self.certainty[index])
 
     def above(self, threshold: float) -> "Labelled":
-        """Those that are read with a certainty above the threshold."""
+        """Those read with a certainty above the threshold."""
         return self[self.certainty > threshold]
 
     def halves(self) -> tuple["Labelled", "Labelled"]:
@@ -54,31 +54,31 @@ def class_means(z: Tensor, labels: Tensor, classes: int = 10) -> Tensor:
     """Mean latent vector (classes, D) of each class; raises ValueError for a class without vectors."""
     counts = labels.bincount(minlength=classes)
     if (counts == 0).any():
-        raise ValueError(f"no vector of class {int(counts.argmin())}: draw more of them or lower the threshold")
+        raise ValueError(f"no vector of class {int(counts.argmin())}: draw more vectors or lower the threshold")
     return z.new_zeros(classes, z.shape[1]).index_add_(0, labels, z) / counts.view(-1, 1)
 
 
 def nearest_mean(z: Tensor, means: Tensor) -> Tensor:
-    """Class (N,) of the nearest of ``means`` (classes, D): minimum distance to mean, MDM."""
+    """Class (N,) of the nearest of ``means`` (classes, D): classification by minimum distance to mean, MDM."""
     return torch.cdist(z, means).argmin(1)
 
 
 def orthonormal(vectors: Tensor) -> Tensor:
-    """Rows (K, D) made orthogonal to all rows before them, and of length 1 (Gram and Schmidt).
+    """Rows (K, D), each made orthogonal to the rows before it and scaled to length 1 (Gram–Schmidt).
 
-    Raises ValueError if a row lies in the space of those before it.
+    Raises ValueError if a row lies in the span of those before it.
     """
     q, r = torch.linalg.qr(vectors.T)
     if (r.diagonal().abs() < 1e-4 * vectors.norm(dim=1)).any():
-        raise ValueError("the vectors do not point in different directions, so they span no plane: choose others")
+        raise ValueError("the vectors are linearly dependent, so they do not span a plane: choose others")
     return (q * r.diagonal().sign()).T.contiguous()
 
 
 def spell(found: Labelled, message: str) -> Tensor:
     """Latent vectors (len(message), D) whose images read as the digits of ``message``.
 
-    Each is the one read most certainly, and a repeated digit gets the next one. Raises ValueError for anything but
-    digits, and for a digit that ``found`` has too few of.
+    A digit gets the vector that is read most certainly, and if it is repeated, the next best. Raises ValueError for
+    anything but digits, and for a digit of which ``found`` has too few.
     """
     wrong = sorted(set(message) - set("0123456789"))
     if wrong or not message:
@@ -89,15 +89,17 @@ def spell(found: Labelled, message: str) -> Tensor:
         places = [i for i, each in enumerate(message) if each == digit]
         candidates = (found.labels == int(digit)).nonzero().flatten()
         if len(candidates) < len(places):
-            raise ValueError(f"only {len(candidates)} vectors read as {digit}, {len(places)} are needed: draw more")
+            raise ValueError(
+                f"{digit} occurs {len(places)}× in the message, but only {len(candidates)} vectors read as it"
+            )
         chosen[places] = candidates[found.certainty[candidates].topk(len(places)).indices]
     return found.z[chosen]
 
 
 def normal_fit(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and a root R (D, D) of the covariance of codes (N, D): mean + R·ε with ε ~ N(0, I) has both.
+    """Mean (D,) and a root R (D, D) of the covariance of codes (N, D): mean + R·ε with ε ~ N(0, I) is fitted to them.
 
-    From the eigenvectors, so that codes which lie in fewer dimensions are no problem.
+    R comes from the eigenvectors, so the codes may fill fewer than D dimensions.
     """
     values, vectors = torch.linalg.eigh(codes.double().T.cov())
     return codes.mean(0), (vectors * values.clamp_min(0).sqrt()).to(codes)
@@ -116,9 +118,9 @@ def interpolate(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
 def views(codes: Points, seed: int = 0, names: Sequence[str] = VIEWS) -> dict[str, Points]:
     """Two-dimensional views (N, 2) of codes (N, D) by name; PCA, PHATE, t-SNE and UMAP.
 
-    Default settings, except t-SNE's perplexity for fewer than 120 points, PHATE's solver (smacof is faster and silent)
-    and landmarks for more than 2,000, and UMAP's epochs for 10,000. Equal seeds give equal views. The libraries are
-    imported here, because they take seconds to load.
+    Default settings, except for t-SNE's perplexity below 120 points, PHATE's solver (smacof is faster and silent) and
+    its landmarks above 2,000 points, and UMAP's epochs from 10,000 points. Equal seeds give equal views. The libraries
+    take seconds to load, so each is imported when it is needed.
     """
     if unknown := [name for name in names if name not in VIEWS]:
         raise ValueError(f"unknown view {unknown[0]!r}; choose from {', '.join(VIEWS)}")
@@ -137,30 +139,30 @@ def _view(name: str, codes: Points, seed: int) -> Points:
     if name == "PHATE":
         import phate
 
-        landmarks = 2000 if len(codes) <= 2000 else 500  # ten times faster than 2000 of many points, and looks alike
+        landmarks = 2000 if len(codes) <= 2000 else 500  # ten times faster for many points, and looks the same
         settings = {"n_landmark": landmarks, "mds_solver": "smacof", "n_jobs": 1, "verbose": 0}
         return phate.PHATE(random_state=seed, **settings).fit_transform(codes)
     import umap
 
-    for module in (umap.layouts, umap.umap_, umap.utils):  # it compiles for eight seconds in every new process
+    for module in (umap.layouts, umap.umap_, umap.utils):  # else it compiles for eight seconds in every new process
         for compiled in vars(module).values():
             if hasattr(compiled, "enable_caching"):
                 compiled.enable_caching()
-    with warnings.catch_warnings():  # it warns that a fixed seed means one thread
+    with warnings.catch_warnings():  # it warns that a fixed seed allows only one thread
         warnings.simplefilter("ignore")
-        epochs = 200 if len(codes) >= 10_000 else None  # its own choice for more points than that
+        epochs = 200 if len(codes) >= 10_000 else None  # its own choice only for more points than that
         return umap.UMAP(random_state=seed, n_jobs=1, n_epochs=epochs).fit_transform(codes)
 
 
 def neighbour_shares(codes: Tensor, labels: Tensor, k: int = 10, classes: int = 10) -> Tensor:
-    """How classes overlap (classes, classes): of the k nearest neighbours of a point of class i, the share of class j.
+    """How classes overlap (classes, classes): among the k nearest neighbours of class i, the share of class j.
 
     The diagonal is the purity of each class; each row sums to 1, or is 0 for a class without points. ``codes`` (N, D),
     ``labels`` (N,). Raises ValueError unless k < N.
     """
     if k >= len(codes):
         raise ValueError(f"{len(codes)} points do not have {k} neighbours each")
-    exact = "donot_use_mm_for_euclid_dist"  # the faster way loses digits of points far from 0
+    exact = "donot_use_mm_for_euclid_dist"  # the faster way loses precision for points far from 0
     distance = torch.cdist(codes, codes, compute_mode=exact).fill_diagonal_(torch.inf)
     near = labels[distance.topk(k, largest=False).indices]
     counts = confusion_matrix(predicted=near.flatten(), true=labels.repeat_interleave(k), classes=classes)
@@ -168,7 +170,7 @@ def neighbour_shares(codes: Tensor, labels: Tensor, k: int = 10, classes: int = 
 
 
 def knn_accuracy(codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor, k: int = 10) -> float:
-    """Accuracy on the test codes of the majority among the k nearest codes (N, D) with known labels."""
+    """Accuracy on the test codes of a vote among the k nearest codes (N, D) whose labels are known."""
     from sklearn.neighbors import KNeighborsClassifier
 
     model = KNeighborsClassifier(k).fit(codes.numpy(), labels.numpy())
@@ -176,7 +178,7 @@ def knn_accuracy(codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels:
 
 
 def trustworthiness(inputs: Tensor, codes: Tensor, k: int = 10) -> float:
-    """1 if each point's k nearest codes are also near in the inputs, 0.5 for chance (Venna & Kaski 2001)."""
+    """1 if the k nearest codes of each point are also near in the inputs, 0.5 by chance (Venna & Kaski 2001)."""
     from sklearn import manifold
 
     return float(manifold.trustworthiness(inputs.flatten(1).numpy(), codes.numpy(), n_neighbors=k))

@@ -1,15 +1,33 @@
-"""How good generated digits are: are they like real ones (fidelity), and are all kinds there (diversity).
+"""How good generated digits are: do they look real (fidelity), and is every kind among them (diversity)?
 
 All images are float (N, 784) or (N, 1, 28, 28) in [0, 1]. Features are the hidden units of notebook 01's classifier:
-they see strokes rather than pixels, and every notebook measures with the same ruler.
+they see strokes rather than pixels, and so every notebook measures with the same ruler.
 """
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from lib.models.feedforward import ACTIVATIONS, FeedForward
+
+MEASURES = {  # what notebooks show of ``assess``, in this order
+    "frechet": "Fréchet distance",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "class_entropy": "class entropy (bits)",
+    "smallest_share": "rarest digit",
+    "confidence": "confidence",
+}
+
+
+def generated(generator: Callable[[Tensor], Tensor], z: Tensor, batch_size: int = 250) -> Tensor:
+    """What a generator with images in [-1, 1] makes of noise z (N, latent): its images (N, …), scaled to [0, 1]."""
+    with torch.inference_mode():
+        return torch.cat([(generator(some) + 1) / 2 for some in z.split(batch_size)])
 
 
 def features(network: FeedForward, images: Tensor) -> Tensor:
@@ -36,10 +54,10 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 def manifold_metrics(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, float]:
     """Precision, recall (Kynkäänniemi et al. 2019), density and coverage (Naeem et al. 2020) of features.
 
-    Around each image lies a ball that reaches to its k-th neighbour of the same set. precision: share of generated
-    images in the ball of a real one; recall: the other way round; density: mean number of real balls that a generated
-    image lies in, over k; coverage: share of real balls with a generated image in them. Raises ValueError for fewer
-    than k + 1 images.
+    Each image is the centre of a ball that reaches to its k-th neighbour in the same set. Precision: the share of
+    generated images that lie in the ball of a real one; recall: the share of real images that lie in the ball of a
+    generated one; density: how many real balls a generated image lies in on average, divided by k; coverage: the share
+    of real balls with a generated image in them. Raises ValueError for fewer than k + 1 images.
     """
     if min(len(real), len(fake)) <= k:
         raise ValueError(f"need more than {k} images of each kind, got {len(real)} real and {len(fake)} generated")
@@ -61,23 +79,23 @@ def manifold_metrics(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, float]
 
 
 def _radii(x: Tensor, k: int) -> Tensor:
-    """Distance (N,) of each point to its k-th neighbour, itself not counted."""
+    """Distance (N,) from each point to its k-th neighbour, not counting itself."""
     return torch.cat([torch.cdist(chunk, x).kthvalue(k + 1, dim=1).values for chunk in x.split(1000)])
 
 
 def class_entropy(shares: Tensor) -> float:
-    """Entropy in bits of class shares (C,) that sum to 1; log2 C if all classes are equally frequent."""
+    """Entropy in bits of class shares (C,) that sum to 1; log2 C if all classes are equally common."""
     return torch.special.entr(shares.double()).sum().item() / math.log(2)
 
 
 def assess(network: FeedForward, images: Tensor, real_features: Tensor) -> dict[str, float | list[float]]:
-    """Everything at once for generated ``images``: class shares, entropy, confidence, and the distances to reality.
+    """Everything at once for generated ``images``: class shares, their entropy, confidence, and how near to reality.
 
-    ``real_features`` are the features of as many real images that no model was trained on.
+    ``real_features`` are the features of equally many real images, on which no model was trained.
     """
     with torch.inference_mode():
         probabilities = network(images.flatten(1)).softmax(1)
-    generated = features(network, images)
+    found = features(network, images)
     shares = probabilities.argmax(1).bincount(minlength=probabilities.shape[1]) / len(images)
     return {
         "n": len(images),
@@ -85,9 +103,20 @@ def assess(network: FeedForward, images: Tensor, real_features: Tensor) -> dict[
         "smallest_share": shares.min().item(),
         "class_entropy": class_entropy(shares),
         "confidence": probabilities.amax(1).mean().item(),
-        "frechet": frechet_distance(real_features, generated),
-        **manifold_metrics(real_features, generated),
+        "frechet": frechet_distance(real_features, found),
+        **manifold_metrics(real_features, found),
     }
+
+
+def table(
+    first: str, judged: Mapping[str, Mapping[str, float]], measures: Mapping[str, str] = MEASURES
+) -> tuple[list[str], list[list[str]]]:
+    """(headers, rows) of a table with a row for each name of ``judged``, {name: what ``assess`` found}.
+
+    ``first`` heads the column of names; ``measures`` {key: header} says which measures follow.
+    """
+    rows = [[name, *(f"{scores[key]:.3f}" for key in measures)] for name, scores in judged.items()]
+    return [first, *measures.values()], rows
 
 
 def psnr(squared_error: float) -> float:
@@ -98,17 +127,17 @@ def psnr(squared_error: float) -> float:
 def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     """Structural similarity (N,) of images (N, 784) or (N, 1, 28, 28) in [0, 1]; 1 for equal ones (Wang et al. 2004).
 
-    Means, variances and covariance in every ``window`` × ``window`` square that lies inside the image, equally
-    weighted; the mean over the squares. Variances are unbiased, as scikit-image's are.
+    It compares means, variances and covariance, equally weighted, in every ``window`` × ``window`` square inside the
+    image, and averages over the squares. Variances are unbiased, as in scikit-image.
     """
     unbiased = window**2 / (window**2 - 1)
     c1, c2 = 0.01**2, 0.03**2  # keep the ratios finite where both images are flat
     first = torch.arange(28 - window + 1, device=a.device).view(-1, 1)
     offset = torch.arange(28, device=a.device) - first
-    band = ((offset >= 0) & (offset < window)).to(a.dtype) / window  # (22, 28): a row per place of the window
+    band = ((offset >= 0) & (offset < window)).to(a.dtype) / window  # (22, 28): one row for each place of the window
     found = []
     for x, y in zip(a.view(-1, 28, 28).split(500), b.view(-1, 28, 28).split(500), strict=True):
-        # the mean of each square is two products with the band, which is several times faster than pooling
+        # two products with the band give the mean of every square, several times faster than pooling
         mean_x, mean_y, squares, product = band @ torch.stack([x, y, x * x + y * y, x * y]) @ band.T
         variances = squares - mean_x**2 - mean_y**2
         covariance = product - mean_x * mean_y

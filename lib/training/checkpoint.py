@@ -79,8 +79,9 @@ class Checkpoint:
 
 def _sha256(text: str, tensors: dict[str, Tensor]) -> str:
     found = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        found.update(tensors[name].flatten().view(torch.uint8).numpy())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.flatten().view(torch.uint8).numpy())
     return found.hexdigest()
 
 
