@@ -19,9 +19,9 @@ rule all:
         expand("build/full/seed0/{notebook}.ipynb", notebook=notebooks()),
 
 
-# Notebooks that share a model do not wait for each other: whoever asks first trains it, and the others take it.
+# Notebooks that share a model do not wait for each other: the first to need it trains it, and the others use that.
 # Figures and results are not listed as outputs, because Snakemake deletes the outputs of a failed job: the runner
-# renames them into figures/ when the notebook has succeeded, and its executed copy last.
+# moves them into figures/ once the notebook has succeeded, and the executed copy last.
 rule notebook:
     input:
         lambda wildcards: inputs(wildcards.notebook, wildcards.profile, int(wildcards.seed)),

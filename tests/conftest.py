@@ -1,23 +1,33 @@
-"""Shared fixtures. Trained models of the tests go to a temporary cache, never to the one of this checkout."""
+"""Fixtures of all tests. Nothing reads or writes the cache and the results of this checkout."""
+
+import sys
 
 import matplotlib
 import pytest
 
-from lib import compute, data
+from lib import progress
+from workbook.paths import DATA
 
 matplotlib.use("agg")
 
 
 @pytest.fixture(autouse=True)
 def isolated(monkeypatch, tmp_path):
-    """Fixed threads, and no test reads or writes the cache or results of this checkout."""
-    compute.configure()
+    """One thread, plain lines as progress, and a cache and results folder for each test."""
+    if "torch" in sys.modules:  # tests that do without it start faster
+        from lib import compute
+
+        compute.configure(1)
+    monkeypatch.setattr(progress, "plain", True)
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "models"))
     monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path / "out"))
-    monkeypatch.delenv("WORKBOOK_PROFILE", raising=False)
+    for name in ("WORKBOOK_PROFILE", "WORKBOOK_RETRAIN"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")
 def small():
     """2,000 training and 1,000 test images of real MNIST."""
-    return data.mnist(n_train=2000, n_test=1000)
+    from lib import data
+
+    return data.mnist(DATA, n_train=2000, n_test=1000)

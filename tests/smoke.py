@@ -1,11 +1,85 @@
-"""pytest plugin for nbval runs: profile smoke, and nothing read from or written to this checkout's results."""
+"""pytest plugin of ``make test``: all notebooks in profile smoke, in forked kernels, and all tests in a good order.
+
+nbval executes each notebook and compares its checked cells with the stored outputs; then test_determinism.py executes
+it again and compares what the two runs wrote. A notebook and its comparison, and a file of tests, each stay together in
+one worker of pytest-xdist, the longest first. Without xdist everything runs in this process.
+"""
 
 import os
+import re
 import tempfile
+from functools import partial
+from pathlib import Path
 
-_scratch = tempfile.TemporaryDirectory(prefix="workbook-nbval-")
-os.environ |= {
-    "WORKBOOK_PROFILE": "smoke",
-    "WORKBOOK_OUT": f"{_scratch.name}/figures",
-    "WORKBOOK_CACHE": f"{_scratch.name}/models",
-}
+import nbval.kernel
+import pytest
+from jupyter_client import KernelManager
+from nbval.plugin import IPyNbCell
+from xdist.scheduler import LoadScopeScheduling
+
+from tests import forked_kernel
+from workbook.paths import ROOT
+
+SCRATCH = "WORKBOOK_SMOKE"  # environment variable: the folder of this test session
+LONGEST = (
+    "12_gan_convolutional",
+    "04_vae_latent20",
+    "14_gan_latent_space",
+)
+
+
+def settings(notebook: str, run: str) -> dict[str, str]:
+    """Environment variables of a notebook's ``first`` or ``second`` run. Runs of one kind share trained models."""
+    scratch = Path(os.environ[SCRATCH])
+    return {
+        "WORKBOOK_PROFILE": "smoke",
+        "WORKBOOK_CACHE": str(scratch / run / "models"),
+        "WORKBOOK_OUT": str(scratch / run / notebook),
+        forked_kernel.ADDRESS: str(scratch / f"{run}.socket"),
+    }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # workers of xdist inherit the environment
+        scratch = tempfile.TemporaryDirectory(prefix="wb-")
+        config.add_cleanup(scratch.cleanup)
+        os.environ |= {SCRATCH: scratch.name, "OMP_NUM_THREADS": "1"}
+        for seed, run in enumerate(("first", "second")):
+            server = forked_kernel.start(f"{scratch.name}/{run}.socket", hash_seed=seed)
+            config.add_cleanup(lambda server=server: server.communicate())
+    forked_kernel.use()
+
+
+def group(test: str) -> str:
+    """What must stay together in one worker: a notebook's cells and comparison, or a file of tests."""
+    notebook = re.search(r"\b\d\d_\w+", test)
+    return notebook[0] if notebook else test.split("::")[0]
+
+
+class InGroups(LoadScopeScheduling):
+    """xdist's distribution to workers, group by group in the order in which they were collected."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> InGroups:
+    config.option.loadscopereorder = False
+    return InGroups(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def order(item: pytest.Item) -> tuple:
+        name = group(item.nodeid)
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST), name, not isinstance(item, IPyNbCell)
+
+    items.sort(key=order)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if isinstance(item, IPyNbCell):  # the first cell's setup starts the kernel
+        os.environ |= settings(item.path.stem, "first")
+        files = f"{os.environ[SCRATCH]}/{item.path.stem}"  # instead of ports, which two workers could both take
+        nbval.kernel.KernelManager = partial(KernelManager, transport="ipc", ip=files)

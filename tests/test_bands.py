@@ -1,12 +1,12 @@
-"""The committed results (profile standard, seed 0) are within the bands that the project promises."""
+"""The committed results (profile full, seed 0) are within the bands that the project promises."""
 
 import math
 
 import pytest
 from safetensors.torch import load_file
 
-from lib.paths import FIGURES
-from lib.results import items_of, load_results
+from workbook.paths import FIGURES
+from workbook.records import items_of, load_results
 
 
 def results(notebook):

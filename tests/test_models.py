@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lib.metrics.classifier import certainty
 from lib.models import vae as vaes
-from lib.models.autoencoder import Autoencoder, ConvAutoencoder
-from lib.models.cnn import CNN, certainty
+from lib.models.autoencoder import Autoencoder, ConvAutoencoder, narrow_autoencoder
+from lib.models.cnn import CNN
 from lib.models.feedforward import ACTIVATIONS, FeedForward, FeedForwardStack
 from lib.models.gan import (
     ConvDiscriminator,
@@ -18,15 +19,17 @@ from lib.models.gan import (
     Dropout,
     Generator,
 )
-from lib.plots import layer_shapes
-from lib.recipes import narrow
+
+
+def count(model):
+    return sum(p.numel() for p in model.parameters())
 
 
 @pytest.mark.parametrize(
     ("hidden", "parameters"), [(32, 25450), (64, 50890), (128, 101770), (256, 203530), (512, 407050)]
 )
 def test_feedforward_parameters(hidden, parameters):
-    assert sum(p.numel() for p in FeedForward(hidden).parameters()) == parameters
+    assert count(FeedForward(hidden)) == parameters
 
 
 def test_feedforward_is_two_matrix_products():
@@ -70,7 +73,7 @@ def test_stack_computes_what_its_networks_compute():
 def test_cnn_shapes_and_parameters():
     model = CNN()
     assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
-    assert [sum(p.numel() for p in layer.parameters()) for layer in model] == [416, 0, 0, 12832, 0, 0, 0, 15690]
+    assert [count(layer) for layer in model] == [416, 0, 0, 12832, 0, 0, 0, 15690]
 
 
 def test_pooling_before_relu_is_the_reports_network():
@@ -93,10 +96,6 @@ def test_certainty_ignores_scale_and_is_large_for_clear_cases():
 def test_no_module_has_hidden_state():
     assert not [name for model in (FeedForward(), CNN()) for name, _ in model.named_buffers()]
     assert all(isinstance(p, nn.Parameter) for p in FeedForward().parameters())
-
-
-def count(model):
-    return sum(p.numel() for p in model.parameters())
 
 
 def test_parameters_of_the_generative_models():
@@ -187,8 +186,8 @@ def test_gan_shapes_and_ranges():
 
 def test_convolutional_gan_has_the_reports_layers():
     generator, discriminator = ConvGenerator(), ConvDiscriminator()
-    assert sum(p.numel() for p in generator.parameters()) == 377_121
-    assert sum(p.numel() for p in discriminator.parameters()) == 246_529
+    assert count(generator) == 377_121
+    assert count(discriminator) == 246_529
     assert generator.latent == 100
     images = generator(torch.randn(3, 100))
     assert images.shape == (3, 1, 28, 28)
@@ -209,8 +208,7 @@ def test_spectral_normalisation_bounds_every_layer():
 
 def test_conv_autoencoder_shapes_and_parameters():
     model, x = ConvAutoencoder(), torch.rand(3, 1, 28, 28)
-    count = [sum(p.numel() for p in part.parameters()) for part in (model.encoder, model.decoder)]
-    assert count == [25034, 25281]
+    assert [count(part) for part in (model.encoder, model.decoder)] == [25034, 25281]
     code = model.encode(x)
     assert code.shape == (3, 10)
     assert model(x).shape == (3, 784)
@@ -257,15 +255,17 @@ def test_conv_vae_has_the_interface_of_the_dense_one():
     assert logits.shape == (3, 784)
     assert (logits < 0).any()
     plain = ConvAutoencoder(code=2)
-    extra = sum(p.numel() for p in model.parameters()) - sum(p.numel() for p in plain.parameters())
+    extra = count(model) - count(plain)
     assert extra == 64 * 2 + 2  # the second head
-    large = sum(p.numel() for p in vaes.ConvVAE(hidden=1810).parameters())
-    assert large == pytest.approx(sum(p.numel() for p in vaes.VAE((784, 512, 256, 2)).parameters()), rel=0.02)
+    large = count(vaes.ConvVAE(hidden=1810))
+    assert large == pytest.approx(count(vaes.VAE((784, 512, 256, 2))), rel=0.02)
 
 
 def test_dcgan_has_the_parameters_of_the_report():
-    assert sum(p.numel() for p in DCGenerator().parameters()) == 12_654_336
-    assert sum(p.numel() for p in DCDiscriminator().parameters()) == 11_032_064
+    with torch.device("meta"):  # shapes without numbers
+        generator, discriminator = DCGenerator(), DCDiscriminator()
+    assert count(generator) == 12_654_336
+    assert count(discriminator) == 11_032_064
 
 
 def test_dcgan_shapes_at_any_width():
@@ -276,9 +276,10 @@ def test_dcgan_shapes_at_any_width():
         assert images.shape == (3, 1, 64, 64)
         assert images.abs().max() <= 1
         assert discriminator(images).shape == (3, 1)
-        kept = [
-            shape[1:] for layer, shape, _ in layer_shapes(DCGenerator(width), torch.zeros(1, 100)) if "Conv" in layer
-        ]
+        kept, x = [], torch.randn(3, 7)
+        for layer in generator:
+            x = layer(x)
+            kept += [tuple(x.shape[1:])] if isinstance(layer, nn.ConvTranspose2d) else []
         assert kept == [(8 * width, 4, 4), (4 * width, 8, 8), (2 * width, 16, 16), (width, 32, 32), (1, 64, 64)]
 
 
@@ -293,11 +294,157 @@ def test_dcgan_starts_as_prescribed():
         assert scales.std().item() == pytest.approx(0.02, rel=0.2)
 
 
-def test_linear_gan_with_two_latent_numbers():
-    assert sum(p.numel() for p in Generator(latent=2).parameters()) == 1_461_264
-    assert sum(p.numel() for p in Discriminator().parameters()) == 1_460_225
-
-
 @pytest.mark.parametrize(("dimension", "parameters"), [(2, 806_674), (10, 814_874), (20, 825_124)])
 def test_narrow_autoencoder_parameters(dimension, parameters):
-    assert sum(p.numel() for p in narrow(dimension).parameters()) == parameters
+    assert count(narrow_autoencoder(dimension)) == parameters
+    assert narrow_autoencoder(dimension).encode(torch.zeros(1, 784)).shape == (1, dimension)
+
+
+# --- what the layers compute, written down once more -------------------------------------------------------------
+
+
+def random_weights(model):
+    """A model in evaluation mode whose biases and batch-norm statistics are not zeros and ones."""
+    torch.manual_seed(0)
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if tensor.is_floating_point() and tensor.dim() == 1:
+            tensor.data.uniform_(0.1, 0.5)
+    return model.eval()
+
+
+def leaky(x):
+    return torch.where(x > 0, x, 0.2 * x)
+
+
+def normed(layer, x):
+    """What batch norm does in evaluation mode."""
+    mean, var, weight, bias = (
+        t.view(1, -1, 1, 1) for t in (layer.running_mean, layer.running_var, *layer.parameters())
+    )
+    return (x - mean) / (var + layer.eps).sqrt() * weight + bias
+
+
+@torch.no_grad()
+def test_linear_generator_and_discriminator_layer_by_layer():
+    generator, discriminator = random_weights(Generator(5)), random_weights(Discriminator())
+    z = torch.randn(4, 5)
+    h = z
+    for i in (0, 2, 4):
+        h = leaky(h @ generator[i].weight.T + generator[i].bias)
+    images = torch.tanh(h @ generator[6].weight.T + generator[6].bias)
+    torch.testing.assert_close(generator(z), images)
+    h = images
+    for i in (0, 3, 6):
+        h = leaky(h @ discriminator[i].weight.T + discriminator[i].bias)
+    torch.testing.assert_close(discriminator(images), h @ discriminator[9].weight.T + discriminator[9].bias)
+
+
+@torch.no_grad()
+def test_convolutional_generator_layer_by_layer():
+    generator = random_weights(ConvGenerator(5))
+    linear, _, first, n1, _, second, n2, _, third, n3, _, last, _ = generator
+    z = torch.randn(3, 5)
+    h = (z @ linear.weight.T + linear.bias).view(3, 64, 7, 7)
+    h = normed(n1, F.conv_transpose2d(h, first.weight, first.bias, 2, 1, 1)).relu()
+    h = normed(n2, F.conv_transpose2d(h, second.weight, second.bias, 1, 1)).relu()
+    h = normed(n3, F.conv_transpose2d(h, third.weight, third.bias, 1, 1)).relu()
+    images = F.conv_transpose2d(h, last.weight, last.bias, 2, 1, 1).tanh()
+    torch.testing.assert_close(generator(z), images, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_convolutional_discriminator_layer_by_layer():
+    discriminator, x = random_weights(ConvDiscriminator()), torch.rand(3, 1, 28, 28) * 2 - 1
+    h = x
+    for i, stride in ((0, 2), (3, 1), (6, 1), (9, 2)):
+        h = leaky(F.conv2d(h, discriminator[i].weight, discriminator[i].bias, stride, 1))
+    last = discriminator[13]
+    torch.testing.assert_close(discriminator(x), h.flatten(1) @ last.weight.T + last.bias, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_dcgan_layer_by_layer():
+    generator, discriminator = random_weights(DCGenerator(2, latent=3)), random_weights(DCDiscriminator(2))
+    z = torch.randn(3, 3)
+    h = z.view(3, 3, 1, 1)
+    for i, stride, padding in ((1, 1, 0), (4, 2, 1), (7, 2, 1), (10, 2, 1)):
+        h = normed(generator[i + 1], F.conv_transpose2d(h, generator[i].weight, None, stride, padding)).relu()
+    images = F.conv_transpose2d(h, generator[13].weight, None, 2, 1).tanh()
+    torch.testing.assert_close(generator(z), images, rtol=1e-4, atol=1e-5)
+    h = leaky(F.conv2d(images, discriminator[0].weight, None, 2, 1))
+    for i in (2, 5, 8):
+        h = leaky(normed(discriminator[i + 1], F.conv2d(h, discriminator[i].weight, None, 2, 1)))
+    logits = F.conv2d(h, discriminator[11].weight, None, 1, 0).flatten(1)
+    torch.testing.assert_close(discriminator(images), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("build", [Discriminator, ConvDiscriminator, lambda: DCDiscriminator(2)])
+@torch.no_grad()
+def test_no_discriminator_is_linear(build):
+    """For a network that is linear up to a constant, D(x) + D(−x) would be 2 D(0) at any x."""
+    discriminator = random_weights(build())
+    side = 64 if isinstance(discriminator, DCDiscriminator) else 28
+    x = torch.randn(50, 1, side, side)
+    bend = discriminator(x) + discriminator(-x) - 2 * discriminator(torch.zeros_like(x))
+    assert bend.abs().mean() > 0.1 * discriminator(x).std()
+
+
+@torch.no_grad()
+def test_dense_vae_layer_by_layer():
+    model, x = random_weights(vaes.VAE((784, 30, 20, 3))), torch.rand(4, 1, 28, 28)
+    first, second = (layer for layer in model.encoder.modules() if isinstance(layer, nn.Linear))
+    h = (x.flatten(1) @ first.weight.T + first.bias).relu()
+    h = h @ second.weight.T + second.bias
+    assert (h < 0).any()
+    h = h.relu()
+    mean, log_variance = model.encode(x)
+    torch.testing.assert_close(mean, h @ model.mean.weight.T + model.mean.bias)
+    torch.testing.assert_close(log_variance, h @ model.log_variance.weight.T + model.log_variance.bias)
+    h = mean
+    for i in (0, 2, 4):
+        h = h @ model.decoder[i].weight.T + model.decoder[i].bias
+        h = h.relu() if i < 4 else h
+    torch.testing.assert_close(model.decode(mean), h)
+    assert (h < 0).any(), "logits, not probabilities"
+
+
+@torch.no_grad()
+def test_convolutional_autoencoder_and_vae_layer_by_layer():
+    plain, model, x = random_weights(ConvAutoencoder()), random_weights(vaes.ConvVAE()), torch.rand(4, 784)
+
+    def encoded(network):
+        a, b, c = (layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+        h = F.conv2d(x.view(4, 1, 28, 28), a.weight, a.bias, 2, 1).relu()
+        h = F.conv2d(h, b.weight, b.bias, 2, 1).relu()
+        h = F.conv2d(h, c.weight, c.bias, 2).relu()
+        return network[0][-1](h.flatten(1)).relu()
+
+    def decoded(network, code):
+        a, b, c = (layer for layer in network.modules() if isinstance(layer, nn.ConvTranspose2d))
+        first, second = (layer for layer in network.modules() if isinstance(layer, nn.Linear))
+        h = second(first(code).relu()).relu().view(4, 32, 3, 3)
+        h = F.conv_transpose2d(h, a.weight, a.bias, 2).relu()
+        h = F.conv_transpose2d(h, b.weight, b.bias, 2, 1, 1).relu()
+        return F.conv_transpose2d(h, c.weight, c.bias, 2, 1, 1).flatten(1)
+
+    code = plain.encoder[-1](encoded(plain.encoder))
+    torch.testing.assert_close(plain.encode(x), code)
+    torch.testing.assert_close(plain(x), decoded(plain.decoder, code).sigmoid())
+    mean, log_variance = model.encode(x)
+    torch.testing.assert_close(mean, model.mean(encoded(model.encoder)))
+    torch.testing.assert_close(log_variance, model.log_variance(encoded(model.encoder)))
+    torch.testing.assert_close(model.decode(mean), decoded(model.decoder, mean))
+
+
+@torch.no_grad()
+def test_dense_autoencoder_layer_by_layer():
+    for activation, act in (("tanh", torch.tanh), ("relu", torch.relu)):
+        model, x = random_weights(Autoencoder((784, 30, 20, 3), activation)), torch.rand(4, 784)
+        h = x
+        for coder in (model.encoder, model.decoder):
+            for i in (0, 2, 4):
+                h = h @ coder[i].weight.T + coder[i].bias
+                h = act(h) if i < 4 else h
+            if coder is model.encoder:
+                torch.testing.assert_close(model.encode(x), h)
+        torch.testing.assert_close(model(x), h.sigmoid())

@@ -1,4 +1,7 @@
-"""The runner on a small copy of the checkout with two tiny notebooks of its own."""
+"""The runner on small copies of the checkout with tiny notebooks of their own, which do without torch if they can.
+
+Starting Snakemake and a kernel costs seconds, so several tests look at one run.
+"""
 
 import json
 import os
@@ -7,26 +10,45 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from lib import notebooks as tool
-from lib import runner
-from lib.paths import ROOT
+from workbook import paths, scoreboard
+from workbook.paths import ROOT
+from workbook.tools import clean, run
 
-GOOD = """
-import matplotlib.pyplot as plt
-from lib.results import open_book
-book = open_book("30_good", profile, seed)
-fig, ax = plt.subplots()
-ax.plot([seed, 1])
-book.figure(fig, "extra-line", alt="A line that starts at the value of the seed.")
+# what a notebook leaves behind, written without ``Book``, because that imports torch
+RECORD = """
+import json, os, pathlib
+from workbook.records import loaded_code
+out = pathlib.Path(os.environ["WORKBOOK_OUT"])
+
+def record(*figures, **timings):
+    for figure in figures:
+        (out / f"{figure}.png").write_text(f"{figure} of {profile} {seed}")
+    head = {"profile": profile, "seed": seed, "items": {}, "figures": {}}
+    drawn = {figure: {"file": f"{figure}.png", "alt": ""} for figure in figures}
+    (out / "results.json").write_text(json.dumps(head | {"figures": drawn}))
+    (out / "timings.json").write_text(json.dumps(head | timings))
+    (out / "inputs.json").write_text(json.dumps(loaded_code()))
 """
-TRAINS = """
-import pathlib, time, torch
-from lib.artifacts import trained
-from lib.results import open_book
-book = open_book("31_trains", profile, seed)
+GOOD = RECORD + 'record("extra-line")'
+SCOREBOARD = (
+    RECORD
+    + """
+from workbook.paths import results_dir
+found = sorted(path.parent.name for path in results_dir(profile, seed).glob("*/results.json"))
+(out / "found.txt").write_text(" ".join(found))
+record()
+"""
+)
+TRAINS = (
+    RECORD
+    + """
+import time
+import torch
+from workbook.cache import trained
 
 def train(n):
     with open("log.txt", "a") as file:
@@ -37,10 +59,9 @@ def train(n):
 
 for n in (1, 2):
     trained("probe", train, n=n)
-book.record  # the book exists
-import matplotlib.pyplot as plt
-book.figure(plt.figure(), "extra-empty", alt="An empty figure, which is enough here.")
+record("extra-empty")
 """
+)
 
 
 def write_notebook(folder, name, code):
@@ -53,28 +74,32 @@ def write_notebook(folder, name, code):
     for cell in cells:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
-    (folder / "notebooks" / f"{name}.ipynb").write_text(tool.dump(tool.clean({"cells": cells})))
+    (folder / "notebooks" / f"{name}.ipynb").write_text(clean.dump(clean.clean({"cells": cells})))
 
 
-@pytest.fixture
-def copy(tmp_path):
-    """A checkout with notebook 30_good."""
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=ignored)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "notebooks").mkdir()
+def make_checkout(folder, **notebooks):
+    """A copy of this checkout with other notebooks; ``n30_good=code`` makes notebooks/30_good.ipynb."""
+    for name in ("lib", "workbook"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("data", "notebooks"):
+        (folder / name).mkdir()
     for name in ("Snakefile", "data/manifest.json", "data/reports.toml"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    write_notebook(tmp_path, "30_good", GOOD)
-    return tmp_path
+        shutil.copy(ROOT / name, folder / name)
+    for name, code in notebooks.items():
+        write_notebook(folder, name[1:], code)
+    return folder
+
+
+def environment_of(folder):
+    """Environment variables of a process that works in this checkout, none of them a setting of ours."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("WORKBOOK_")} | {"PYTHONPATH": str(folder)}
 
 
 def start(folder, *arguments):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("WORKBOOK_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "lib.runner", *arguments],
+        [sys.executable, "-m", "workbook.tools.run", *arguments],
         cwd=folder,
-        env={**environment, "PYTHONPATH": str(folder)},
+        env=environment_of(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -82,80 +107,160 @@ def start(folder, *arguments):
     )
 
 
-def run(folder, *arguments):
-    process = start(folder, *arguments)
-    output, _ = process.communicate(timeout=120)
-    return process.returncode, output
+def figures(folder, *arguments):
+    """Exit code and output of a run, and all that is in the checkout after it: {path: (content, time)}."""
+    process = start(folder, "figures", *arguments)
+    output, _ = process.communicate(timeout=300)
+    return SimpleNamespace(code=process.returncode, output=output, files=files(folder))
 
 
 def files(folder):
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+    found = (path for part in ("figures", "build") for path in (folder / part).rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
 
 
-def test_a_run_publishes_and_a_second_does_nothing(copy):
-    code, output = run(copy, "figures", "--notebook", "all")
-    assert code == 0, output
-    assert files(copy / "figures") == [
-        "30_good/extra-line.png",
-        "30_good/results.json",
-        "30_good/timings.json",
-        "scoreboard.md",
+def gallery(files):
+    return {name: content for name, content in files.items() if name.startswith("figures/")}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    return make_checkout(
+        tmp_path_factory.mktemp("checkout"), n30_good=GOOD, n31_other=GOOD, **{f"n{run.SCOREBOARD}": SCOREBOARD}
+    )
+
+
+@pytest.fixture(scope="module")
+def first(checkout):
+    """A first run, of the scoreboard alone."""
+    return figures(checkout, "--notebook", "21", "--jobs", "1")
+
+
+@pytest.fixture(scope="module")
+def second(checkout, first):
+    """A run after one notebook was edited to draw another figure, and another to fail after it has drawn."""
+    write_notebook(checkout, "30_good", RECORD + 'record("extra-curve")')
+    write_notebook(checkout, "31_other", GOOD.replace("extra-line", "extra-new") + "\nraise RuntimeError('no ideas')")
+    return figures(checkout, "--jobs", "1")
+
+
+# --- the graph -------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_of_the_gallery_publishes_figures_results_and_scoreboard(first):
+    assert first.code == 0, first.output
+    assert sorted(gallery(first.files)) == [
+        "figures/21_scoreboard/found.txt",
+        "figures/21_scoreboard/results.json",
+        "figures/21_scoreboard/timings.json",
+        "figures/30_good/extra-line.png",
+        "figures/30_good/results.json",
+        "figures/30_good/timings.json",
+        "figures/31_other/extra-line.png",
+        "figures/31_other/results.json",
+        "figures/31_other/timings.json",
+        "figures/scoreboard.md",
     ]
-    assert (copy / "build/standard/seed0/30_good.ipynb").exists()
-    png = copy / "figures/30_good/extra-line.png"
-    first, when = png.read_bytes(), png.stat().st_mtime_ns
-    code, output = run(copy, "figures")
-    assert code == 0, output
-    assert png.stat().st_mtime_ns == when, "nothing changed, so nothing may run"
-    png.unlink()
-    code, output = run(copy, "figures")
-    assert png.read_bytes() == first, "a deleted figure comes back, the same byte for byte"
+    assert {"build/full/seed0/30_good.ipynb", "build/full/seed0/30_good.inputs.json"} <= first.files.keys()
+    assert "3 of 3 notebooks to run, 1 at a time: 21_scoreboard, 30_good, 31_other" in first.output
+    assert "nothing has to be trained, as far as the last results tell" in first.output
 
 
-def test_other_profiles_and_seeds_leave_the_gallery_alone(copy):
-    code, output = run(copy, "figures", "--profile", "smoke", "--seeds", "1", "2", "--jobs", "2", "--threads", "1")
-    assert code == 0, output
-    assert not (copy / "figures").exists()
-    for seed in (1, 2):
-        assert (copy / f"build/smoke/seed{seed}/figures/30_good/extra-line.png").exists()
-    assert (copy / "build/smoke/scoreboard-seeds.md").exists()
+def test_without_being_told_a_run_is_of_profile_full_and_seed_0(first):
+    assert first.files["figures/30_good/extra-line.png"][0] == b"extra-line of full 0"
 
 
-def test_failing_notebook_is_named_the_others_finish_and_old_figures_stay(copy):
-    write_notebook(copy, "31_bad", GOOD.replace("30_good", "31_bad"))
-    assert run(copy, "figures")[0] == 0
-    before = (copy / "figures/31_bad/extra-line.png").read_bytes()
-    write_notebook(copy, "31_bad", GOOD.replace("30_good", "31_bad") + "\nraise RuntimeError('out of ideas')")
-    write_notebook(copy, "30_good", GOOD + "\n# edited")
-    when = (copy / "build/standard/seed0/30_good.ipynb").stat().st_mtime_ns
-    code, output = run(copy, "figures")
-    assert code != 0
-    assert "31_bad: cell [" in output
-    assert "“The section” stopped with RuntimeError: out of ideas" in output
-    assert (copy / "build/standard/seed0/30_good.ipynb").stat().st_mtime_ns > when
-    assert (copy / "figures/31_bad/extra-line.png").read_bytes() == before
-    assert (copy / "build/standard/seed0/31_bad.failed.ipynb").exists()
-    assert not (copy / "build/standard/seed0/31_bad.ipynb").exists()
+def test_the_scoreboard_runs_after_the_notebooks_that_it_reads(first):
+    assert first.files["figures/21_scoreboard/found.txt"][0] == b"30_good 31_other"
 
 
-def test_killed_run_resumes_and_leaves_nothing_half_written(copy):
-    write_notebook(copy, "31_trains", TRAINS)
+def test_what_a_run_of_snakemake_itself_says_is_not_shown(first):
+    assert "SNAKEMAKE" not in first.output
+    assert "DAG" not in first.output
+
+
+def test_a_failing_notebook_is_named_and_the_others_finish(second):
+    assert second.code != 0
+    assert "error: 31_other: cell [3] under “The section” stopped with RuntimeError: no ideas" in second.output
+    assert "the notebook up to that cell: build/full/seed0/31_other.failed.ipynb" in second.output
+    assert "not finished: 21_scoreboard, 31_other; old figures are kept\n" in second.output
+    assert "build/full/seed0/31_other.failed.ipynb" in second.files
+    assert "build/full/seed0/31_other.ipynb" not in second.files, "so that it runs again"
+    assert "figures/30_good/extra-curve.png" in second.files
+
+
+def test_a_failed_run_publishes_nothing(first, second):
+    def published(files):
+        return {name: content for name, content in files.items() if name.startswith("figures/31_other/")}
+
+    assert published(second.files) == published(first.files)
+
+
+def test_figures_that_are_no_longer_made_are_removed(second):
+    assert sorted(name for name in second.files if name.startswith("figures/30_good/")) == [
+        "figures/30_good/extra-curve.png",
+        "figures/30_good/results.json",
+        "figures/30_good/timings.json",
+    ]
+
+
+def test_a_scoreboard_whose_notebooks_failed_waits_for_them(first, second):
+    seen = "figures/21_scoreboard/found.txt"
+    assert second.files[seen] == first.files[seen]
+
+
+def test_every_seed_and_profile_is_run_as_such_and_leaves_the_gallery_alone(checkout, first):
+    write_notebook(checkout, "30_good", GOOD)
+    before = gallery(files(checkout))
+    done = figures(checkout, "--profile", "smoke", "--seeds", "2", "1", "2", "--notebook", "30", "--jobs", "2")
+    assert done.code == 0, done.output
+    assert "2 of 6 runs to do, 2 at a time: 30_good (seed 1), 30_good (seed 2)" in done.output
+    assert gallery(done.files) == before
+    pictures = [f"build/smoke/seed{seed}/figures/30_good/extra-line.png" for seed in (1, 2)]
+    for seed, picture in zip((1, 2), pictures, strict=True):
+        assert done.files[picture][0] == f"extra-line of smoke {seed}".encode()
+        assert f"build/smoke/seed{seed}/figures/scoreboard.md" in done.files
+    assert "build/smoke/scoreboard-seeds.md" in done.files
+    assert "build/smoke/scoreboard.md" not in done.files
+
+    for gone in (pictures[0], "build/smoke/scoreboard-seeds.md"):
+        (checkout / gone).unlink()
+    again = figures(checkout, "--profile", "smoke", "--seeds", "1", "2", "--notebook", "30")
+    assert "1 of 6 runs to do" in again.output
+    assert again.files[pictures[0]][0] == done.files[pictures[0]][0], "a deleted figure comes back, the same"
+    assert again.files[pictures[1]] == done.files[pictures[1]], "and nothing else runs"
+
+    (checkout / "build/smoke/scoreboard-seeds.md").unlink()
+    idle = figures(checkout, "--profile", "smoke", "--seeds", "1", "2", "--notebook", "30")
+    assert "nothing has changed" in idle.output
+    assert [idle.files[picture] for picture in pictures] == [again.files[picture] for picture in pictures]
+    assert "build/smoke/scoreboard-seeds.md" in idle.files, "seeds that ran one by one get their means"
+
+
+def test_a_killed_run_keeps_others_out_resumes_and_leaves_nothing_half_written(tmp_path):
+    copy = make_checkout(tmp_path / "copy", n31_trains=TRAINS)
     (copy / "slow").touch()
     process = start(copy, "figures", "--notebook", "31")
     log = copy / "log.txt"
-    deadline = time.monotonic() + 90
-    while not (log.exists() and log.read_text() == "1\n2\n"):
-        assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    kill_tree(process.pid)
+    try:
+        deadline = time.monotonic() + 180
+        while not (log.exists() and log.read_text() == "1\n2\n"):
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        other = figures(copy)
+        assert other.code == 1
+        assert "error: another run is already going on in this checkout" in other.output
+    finally:
+        kill_tree(process.pid)
     process.wait()
     assert not (copy / "figures").exists()
-    assert not list((copy / "build").rglob("31_trains.ipynb.part"))
-    assert not (copy / "build/standard/seed0/31_trains.ipynb").exists()
+    assert not list((copy / "build").rglob("*.part"))
+    assert not (copy / "build/full/seed0/31_trains.ipynb").exists()
+    assert list((copy / "build").glob(".scratch-*"))
     (copy / "slow").unlink()
-    code, output = run(copy, "figures")
-    assert code == 0, output
+    done = figures(copy)
+    assert done.code == 0, done.output
     assert log.read_text() == "1\n2\n2\n", "the finished training is kept, the killed one is repeated"
     assert (copy / "figures/31_trains/extra-empty.png").exists()
     assert not list((copy / "build").glob(".scratch-*")), "leftovers are removed"
@@ -179,56 +284,212 @@ def kill_tree(pid):
         os.kill(p, signal.SIGKILL)
 
 
-def test_second_run_at_the_same_time_is_refused(copy):
-    write_notebook(copy, "31_trains", TRAINS)
-    (copy / "slow").touch()
-    process = start(copy, "figures", "--notebook", "31")
-    try:
-        while not (copy / "build/.run.lock").exists():
-            time.sleep(0.1)
-        code, output = run(copy, "figures")
-        assert code == 1
-        assert "another run is at work in this checkout" in output
-    finally:
-        kill_tree(process.pid)
+# --- one notebook, in this process -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A checkout of little more than notebooks, in which this process's runner works."""
+    (tmp_path / "notebooks").mkdir()
+    for name in ("data/reports.toml", "workbook/__init__.py", "workbook/paths.py", "workbook/records.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy2(ROOT / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "cache"))
+    names = ("BUILD", "FIGURES", "NOTEBOOKS", "RELEASED", "ROOT")
+    places = {name: tmp_path / getattr(paths, name).relative_to(ROOT) for name in names}
+    for module in (run, paths, scoreboard):
+        for name, place in places.items():
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, place)
+    return tmp_path
+
+
+def test_one_notebook_is_run_with_its_profile_and_seed_and_its_old_files_go(here, monkeypatch, capsys):
+    write_notebook(here, "30_good", GOOD)
+    folder = here / "build/smoke/seed7/figures/30_good"
+    folder.mkdir(parents=True)
+    (folder / "extra-old.png").touch()
+    arguments = ["notebook", "notebooks/30_good.ipynb", "--profile", "smoke", "--seed", "7"]
+    monkeypatch.setattr(sys, "argv", ["run", *arguments])
+    assert run.main() == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["extra-line.png", "results.json", "timings.json"]
+    assert (folder / "extra-line.png").read_text() == "extra-line of smoke 7"
+    executed = json.loads((here / "build/smoke/seed7/30_good.ipynb").read_text())
+    assert any("seed = 7" in "".join(cell["source"]) for cell in executed["cells"])
+    loaded = json.loads((here / "build/smoke/seed7/30_good.inputs.json").read_text())
+    assert loaded == ["workbook/__init__.py", "workbook/paths.py", "workbook/records.py"]
+    assert capsys.readouterr().out.startswith("30_good (smoke, seed 7): ")
+    assert not list((here / "build").glob(".scratch-*"))
+
+
+def test_a_run_during_which_its_code_changed_is_due_again(here, capsys):
+    edit = "\nimport time\ntime.sleep(0.05)\npathlib.Path('workbook/records.py').touch()"
+    write_notebook(here, "30_good", GOOD + edit)
+    run.run_notebook("30_good", "smoke", 0)
+    assert (here / "build/smoke/seed0/figures/30_good/extra-line.png").exists()
+    told = "30_good: workbook/records.py changed while it ran, so it will run again next time"
+    assert told in capsys.readouterr().out
+    assert run._loaded("30_good", "smoke", 0) is None
+
+
+def test_a_notebook_that_records_nothing_is_an_error(here):
+    write_notebook(here, "31_idle", "x = 1")
+    with pytest.raises(run.RunError, match="31_idle recorded no results: it must call open_book, record and check"):
+        run.run_notebook("31_idle", "smoke", 0)
+
+
+def test_dead_kernel_is_named(here, monkeypatch, capsys):
+    write_notebook(here, "31_dies", "import os\nos.kill(os.getpid(), 9)")
+    monkeypatch.setattr(sys, "argv", ["run", "notebook", "31", "--profile", "smoke"])
+    assert run.main() == 1
+    assert "error: 31_dies: its kernel died" in capsys.readouterr().err
+    assert not (here / "build/smoke/seed0").exists()
+
+
+@pytest.mark.parametrize("missing", ["profile", "seed"])
+def test_missing_parameter_is_an_error(here, missing):
+    write_notebook(here, "30_good", GOOD)
+    path = here / "notebooks/30_good.ipynb"
+    notebook = json.loads(path.read_text())
+    notebook["cells"][1]["source"] = ['profile = "auto"'] if missing == "seed" else ["seed = 0"]
+    path.write_text(json.dumps(notebook))
+    with pytest.raises(run.RunError, match=f"30_good.ipynb has no parameter '{missing}'"):
+        run.run_notebook("30_good", "smoke", 0)
+    with pytest.raises(run.RunError, match=f"the cell tagged 'parameters' must define {missing}"):
+        run.check_parameters(path, {})
+
+
+def test_mistyped_parameter_is_an_error(here):
+    write_notebook(here, "30_good", GOOD)
+    with pytest.raises(run.RunError, match=r"has no parameter 'sede'; did you mean 'seed'\? \(it has profile, seed\)"):
+        run.check_parameters(here / "notebooks/30_good.ipynb", {"profile": "smoke", "sede": 1})
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["figures", "--notebook", "30_god"], "there is no notebook '30_god'. Did you mean 30_good?"),
+        (
+            ["figures", "--notebook", "30_god"],
+            "there is no notebook '30_god'. Did you mean 30_good? There are: ",
+        ),
         (["figures", "--profile", "smok"], "invalid choice: 'smok'"),
+        (["figures", "--profile", "standard"], "invalid choice: 'standard'"),
         (["figures", "--seeds", "-1"], "error"),
-        (["figures", "--jobs", "0"], "expected a whole number from 1, not '0'"),
+        (["figures", "--seeds", "one"], "a seed is a whole number, 0 or more, not 'one'"),
+        (["figures", "--jobs", "0"], "expected a whole number, 1 or more, not '0'"),
+        (["figures", "--threads", "²"], "expected a whole number, 1 or more, not '²'"),
     ],
 )
-def test_mistakes_are_clear_errors(copy, arguments, message):
-    code, output = run(copy, *arguments)
+def test_mistakes_are_clear_errors(here, arguments, message, monkeypatch, capsys):
+    write_notebook(here, "30_good", GOOD)
+    monkeypatch.setattr(sys, "argv", ["run", *arguments])
+    try:
+        code = run.main()
+    except SystemExit as stopped:  # argparse
+        code = stopped.code
     assert code != 0
-    assert message in output
-    assert not (copy / "figures").exists()
+    assert message in capsys.readouterr().err
+    assert not (here / "figures").exists()
 
 
-def test_mistyped_parameter_is_an_error(copy):
-    with pytest.raises(runner.RunError, match=r"has no parameter 'sede'; did you mean 'seed'"):
-        runner.check_parameters(copy / "notebooks/30_good.ipynb", {"profile": "smoke", "sede": 1})
+def test_ctrl_c_is_no_traceback(here, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    write_notebook(here, "30_good", GOOD)
+    monkeypatch.setattr(sys, "argv", ["run", "figures"])
+    monkeypatch.setattr(subprocess, "run", interrupted)
+    assert run.main() == 130
+    assert "interrupted; notebooks and trainings that were finished are kept" in capsys.readouterr().err
 
 
-def test_dead_kernel_is_named(copy):
-    write_notebook(copy, "31_dies", "import os\nos.kill(os.getpid(), 9)")
-    code, output = run(copy, "notebook", "31", "--profile", "smoke")
-    assert code == 1
-    assert "error: 31_dies: its kernel died" in output
+@pytest.mark.parametrize("name", ["30", "30_good", "30_good.ipynb", "notebooks/30_good.ipynb"])
+def test_a_notebook_is_known_by_number_name_and_file(here, name):
+    write_notebook(here, "30_good", GOOD)
+    assert run._named(name) == "30_good"
 
 
-def test_missing_parameter_is_an_error(copy):
-    path = copy / "notebooks/30_good.ipynb"
-    notebook = json.loads(path.read_text())
-    notebook["cells"][1]["source"] = ['profile = "auto"']
-    path.write_text(json.dumps(notebook))
-    code, output = run(copy, "notebook", "30", "--profile", "smoke")
-    assert code == 1
-    assert "has no parameter 'seed'" in output
+def test_leftovers_of_a_run_that_is_still_alive_stay(here):
+    from filelock import FileLock
+
+    for name in (".scratch-alive", ".scratch-dead"):
+        (here / "build" / name).mkdir(parents=True)
+    with FileLock(here / "build/.scratch-alive/.lock"):
+        run._remove_leftovers()
+        assert [path.name for path in (here / "build").iterdir()] == [".scratch-alive"]
+
+
+# --- what a run will take --------------------------------------------------------------------------------------------
+
+
+def test_as_many_notebooks_at_a_time_as_cores_and_memory_carry(monkeypatch):
+    def machine(cores, gibibytes):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+        sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": gibibytes * 2**18}
+        monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
+        return [run.whole_machine(threads) for threads in (1, 2, 16)]
+
+    assert machine(8, 64) == [8, 4, 1]
+    assert machine(8, 7) == [2, 2, 1], "three gibibytes each"
+    assert machine(1, 1) == [1, 1, 1]
+
+
+def test_processes_of_notebooks_get_their_threads(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    one, three = run._environment(1), run._environment(3)
+    assert one["OMP_NUM_THREADS"] == one["WORKBOOK_THREADS"] == one["MKL_NUM_THREADS"] == "1"
+    assert three["OMP_NUM_THREADS"] == three["WORKBOOK_THREADS"] == "3"
+    assert "GOMP_SPINCOUNT" in three.keys() - one.keys()
+
+
+def test_jobs_and_threads_reach_snakemake():
+    command = run._snakemake("full", [0, 1], ["30_good"], False, jobs=3, threads=2)
+    assert command[command.index("--cores") + 1] == "6"
+    assert "threads=2" in command
+    assert "--forceall" not in command
+    assert {"build/full/seed0/30_good.ipynb", "build/full/seed1/30_good.ipynb"} <= set(command)
+    assert "--forceall" in run._snakemake("full", [0], ["30_good"], True)
+
+
+@pytest.fixture
+def used(here):
+    """Say which trainings the results of a seed used, and which of them are here."""
+
+    def say(seed, notebook, trainings, cached=(), released=()):
+        folder = paths.results_dir("full", seed) / notebook
+        folder.mkdir(parents=True)
+        (folder / "timings.json").write_text(json.dumps({"trainings": trainings}))
+        for place, names in ((here / "cache", cached), (here / "data/trained", released)):
+            place.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                (place / name).touch()
+
+    return say
+
+
+def test_trainings_that_are_missing_are_announced_with_their_minutes(used, monkeypatch):
+    minutes = {"a.safetensors": 60.0, "b.safetensors": 120.0, "c.safetensors": 240.0, "d.safetensors": 480.0}
+    used(0, "30_good", minutes, cached=["a.safetensors"], released=["b.safetensors"])
+    used(0, "31_other", {"c.safetensors": 240.0})
+    told = "2 trainings are not here yet, about 12 min on one core: 30_good 2, 31_other 1"
+    assert run.missing_trainings([(0, "30_good"), (0, "31_other")]) == told
+    told = "1 training is not here yet, about 4 min on one core: 31_other 1"
+    assert run.missing_trainings([(0, "31_other"), (0, "32_new")]) == told
+    assert run.missing_trainings([(0, "32_new")]).startswith("nothing has to be trained")
+    monkeypatch.setenv("WORKBOOK_RETRAIN", "1")  # then released ones do not count
+    told = "3 trainings are not here yet, about 14 min on one core: 30_good 3"
+    assert run.missing_trainings([(0, "30_good")]) == told
+
+
+def test_a_seed_that_never_ran_will_train_all_that_the_gallery_did(used):
+    used(0, "30_good", {"a.safetensors": 60.0, "b.safetensors": 120.0}, released=["a.safetensors", "b.safetensors"])
+    told = "4 trainings are not here yet, about 6 min on one core: 30_good (seed 1) 2, 30_good (seed 2) 2"
+    assert run.missing_trainings([(0, "30_good"), (1, "30_good"), (2, "30_good")]) == told
+    used(1, "30_good", {"a1.safetensors": 60.0, "b1.safetensors": 120.0}, cached=["a1.safetensors"])
+    told = "1 training is not here yet, about 2 min on one core: 30_good (seed 1) 1"
+    assert run.missing_trainings([(1, "30_good")]) == told
 
 
 def test_mistyped_make_variable_is_an_error():

@@ -1,14 +1,23 @@
-"""The search goes on where it stopped, never repeats a trial, prunes bad ones, and is shared by processes."""
+"""The search goes on where it stopped, never computes a choice twice, stops bad trials, and is shared by processes."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 
-from lib.paths import ROOT
-from lib.search import FINISHED, search
+from workbook.paths import ROOT, cache_dir
+from workbook.search import FINISHED, WARM_UP, search
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
+def _without_waiting_for_the_disk(connection, _):
+    connection.execute("PRAGMA synchronous=OFF")
+
 
 SPACE = {"a": list(range(8)), "b": list(range(8)), "c": [1, 2]}
 
@@ -39,65 +48,89 @@ def finished(study):
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_equal_seeds_give_equal_searches(sampler, monkeypatch, tmp_path):
-    first = finished(search("a", loss, SPACE, trials=20, sampler=sampler, seed=1))
+    first = finished(search("a", loss, SPACE, trials=11, sampler=sampler, seed=1))
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "another"))
-    assert finished(search("a", loss, SPACE, trials=20, sampler=sampler, seed=1)) == first
-    assert finished(search("a", loss, SPACE, trials=20, sampler=sampler, seed=2)) != first
-    assert len(first) == 20
+    assert finished(search("a", loss, SPACE, trials=11, sampler=sampler, seed=1)) == first
+    assert finished(search("a", loss, SPACE, trials=11, sampler=sampler, seed=2)) != first
+    assert len(first) == 11
 
 
 def test_bad_trials_are_stopped_early():
-    trials = search("a", loss, SPACE, trials=30).trials
+    trials = search("a", loss, SPACE, trials=16).trials
     pruned = [t for t in trials if t.state == TrialState.PRUNED]
     assert pruned
     assert all(len(t.intermediate_values) < 3 for t in pruned)
     kept = [t.value for t in trials if t.state == TrialState.COMPLETE]
     assert min(t.intermediate_values[1] for t in pruned if t.intermediate_values) > min(kept)
-    assert all(t.state == TrialState.COMPLETE for t in search("a", loss, SPACE, trials=30, sampler="random").trials)
+
+
+def test_a_random_search_stops_no_trial():
+    trials = search("a", loss, SPACE, trials=16, sampler="random").trials
+    assert all(t.state == TrialState.COMPLETE for t in trials)
+
+
+def test_after_a_warm_up_a_model_chooses():
+    drawn, modelled = (
+        [params for params, *_ in finished(search("a", loss, SPACE, trials=11, sampler=sampler))]
+        for sampler in ("random", "tpe")
+    )
+    assert modelled[:WARM_UP] == drawn[:WARM_UP]
+    assert modelled[WARM_UP:] != drawn[WARM_UP:]
 
 
 def test_more_trials_go_on_from_the_finished_ones(tmp_path):
     log = str(tmp_path / "log")
-    part = finished(search("a", counted, SPACE, trials=12, log=log))
+    part = finished(search("a", counted, SPACE, trials=9, log=log))
     computed = lines(log)
-    assert finished(search("a", counted, SPACE, trials=12, log=log)) == part
+    assert finished(search("a", counted, SPACE, trials=9, log=log)) == part
     assert lines(log) == computed  # nothing is computed for a study that is there
-    more = finished(search("a", counted, SPACE, trials=25, log=log))
-    assert more[:12] == part
-    assert len(lines(log)) == len(set(lines(log)))  # no choice twice
+    more = finished(search("a", counted, SPACE, trials=14, log=log))
+    assert more[:9] == part
+    assert len(more) == 14
+    assert len(search("a", counted, SPACE, trials=5, log=log).trials) == 14
+
+
+def test_no_choice_is_computed_twice(tmp_path):
+    log, few = str(tmp_path / "log"), {"a": [1, 2], "b": [5], "c": [1, 2]}
+    study = search("a", counted, few, trials=10, log=log, sampler="random")
+    assert len(finished(study)) == 10
+    assert len(lines(log)) == len(set(lines(log))) <= 4
 
 
 def test_an_interrupted_search_ends_like_one_in_one_go(tmp_path):
-    settings = {"trials": 20, "log": str(tmp_path / "log"), "stop_at": 13}
+    settings = {"trials": 13, "log": str(tmp_path / "log"), "stop_at": 10}
     with pytest.raises(KeyboardInterrupt):
         search("a", counted, SPACE, **settings)
     resumed = search("a", counted, SPACE, **settings)
-    assert finished(resumed) == finished(search("b", loss, SPACE, trials=20))
+    assert finished(resumed) == finished(search("b", loss, SPACE, trials=13))
     assert [t.state for t in resumed.trials].count(TrialState.FAIL) == 1
 
 
-def test_two_processes_share_a_study(tmp_path, monkeypatch):
+def test_processes_share_a_study(tmp_path, monkeypatch):
+    """Both make its tables at the same moment."""
     monkeypatch.setenv("OPTUNA_STORAGE", f"sqlite:///{tmp_path / 'shared.db'}")
+    log = str(tmp_path / "log")
     code = (
-        "import sys, time; sys.path.insert(0, 'tests')\n"
-        "from lib.search import search\nfrom test_search import counted, SPACE\n"
-        f"search('a', counted, SPACE, trials=16, sampler='random', log={str(tmp_path / 'log')!r})"
+        "from workbook.search import search\nfrom test_search import counted, SPACE\n"
+        f"search('a', counted, SPACE, trials=8, sampler='random', log={log!r})"
     )
-    both = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
-    study = search("a", counted, SPACE, trials=16, sampler="random", log=str(tmp_path / "log"))
-    assert 16 <= len(finished(study)) <= 17  # each may have begun one when the other finished the last
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    running = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment) for _ in range(2)]
+    assert [process.wait(timeout=240) for process in running] == [0, 0]
+    study = search("a", counted, SPACE, trials=8, sampler="random", log=log)
+    assert 8 <= len(finished(study)) <= 9  # each may have begun one when another finished the last
 
 
 def test_code_and_settings_have_studies_of_their_own(tmp_path):
-    first = search("a", loss, SPACE, trials=2)
-    assert search("a", loss, SPACE, trials=2).study_name == first.study_name
+    first = search("a", loss, SPACE, trials=0)
+    assert search("a", loss, SPACE, trials=0).study_name == first.study_name
     for other in (
-        search("a", loss, SPACE, trials=2, steps=2),
-        search("a", loss, SPACE | {"c": [1, 3]}, trials=2),
-        search("a", loss, SPACE, trials=2, sampler="random"),
-        search("a", loss, SPACE, trials=2, seed=1),
-        search("a", counted, SPACE, trials=2, log=str(tmp_path / "log")),
+        search("a", loss, SPACE, trials=0, steps=2),
+        search("a", loss, SPACE | {"c": [1, 3]}, trials=0),
+        search("a", loss, SPACE, trials=0, sampler="random"),
+        search("a", loss, SPACE, trials=0, seed=1),
+        search("a", loss, SPACE, trials=0, first={"a": 1, "b": 1, "c": 1}),
+        search("a", counted, SPACE, trials=0, log=str(tmp_path / "log")),
     ):
         assert other.study_name != first.study_name
 
@@ -110,13 +143,31 @@ def test_unknown_sampler_and_storage_are_named(monkeypatch):
         search("a", loss, SPACE, trials=1)
 
 
+def test_a_database_that_stays_closed_is_named_after_some_attempts(monkeypatch):
+    waits = []
+    monkeypatch.setattr("workbook.search.time.sleep", waits.append)
+    monkeypatch.setenv("OPTUNA_STORAGE", "sqlite:////no/such/folder/studies.db")
+    with pytest.raises(ValueError, match=r"cannot open the study in OPTUNA_STORAGE .*unable to open database file"):
+        search("a", loss, SPACE, trials=1)
+    assert len(waits) == 4
+
+
 def test_a_search_begins_with_the_choice_it_is_given(tmp_path):
     start = {"a": 7, "b": 0, "c": 2}
     for sampler in ("tpe", "random"):
-        study = search("a", loss, SPACE, trials=3, first=start, sampler=sampler)
+        study = search("a", loss, SPACE, trials=2, first=start, sampler=sampler)
         assert study.trials[0].params == start
-        assert len(search("a", loss, SPACE, trials=3, first=start, sampler=sampler).trials) == 3
-    settings = {"trials": 3, "first": start, "log": str(tmp_path / "log"), "stop_at": 1}
+        assert len(search("a", loss, SPACE, trials=2, first=start, sampler=sampler).trials) == 2
+    settings = {"trials": 2, "first": start, "log": str(tmp_path / "log"), "stop_at": 1}
     with pytest.raises(KeyboardInterrupt):
         search("a", counted, SPACE, **settings)
     assert finished(search("a", counted, SPACE, **settings))[0][0] == start
+
+
+def test_code_edited_after_loading_is_searched_with_but_not_kept(monkeypatch, capsys):
+    monkeypatch.setattr("workbook.fingerprint.STARTED", 0.0)  # every file is younger than this
+    study = search("a", loss, SPACE, trials=2)
+    assert len(study.trials) == 2
+    assert isinstance(study._storage, optuna.storages.InMemoryStorage)
+    assert not (cache_dir() / "studies.sqlite3").exists()
+    assert "test_search.py was edited after this process loaded it" in capsys.readouterr().err

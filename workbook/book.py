@@ -9,8 +9,8 @@ A notebook opens its book once, records into it, and checks at its end that noth
     book.figure(fig, "cpsc453.fig-01", alt="Two falling curves …")
     book.check()
 
-Everything goes into results.json, except what is measured in seconds: that goes into timings.json, the only
-file besides timing figures that may differ between two runs with one seed. inputs.json lists the code that was loaded.
+Everything goes into results.json, except what is measured in seconds: that goes into timings.json. Only this file, and
+figures that draw seconds, may differ between two runs with the same seed. inputs.json lists the code that was loaded.
 """
 
 import base64
@@ -19,15 +19,14 @@ import io
 import json
 import math
 import os
-import sys
 from pathlib import Path
 
 from lib import compute, data, progress
 from lib.atomic import write_atomic
 from workbook import cache as trainings
 from workbook import profiles
-from workbook.paths import BUILD, DATA, ROOT
-from workbook.records import items_of, reports
+from workbook.paths import BUILD, DATA
+from workbook.records import items_of, loaded_code, reports
 
 DIGITS = 6  # significant digits that are kept
 
@@ -35,12 +34,12 @@ DIGITS = 6  # significant digits that are kept
 def open_book(notebook: str, profile: str = "auto", seed: int = 0) -> "Book":
     """Prepare a run: resolve the profile, set threads and plot style, and start an empty record.
 
-    Raises ValueError for an unknown profile or a seed that is not a whole number from 0.
+    Raises ValueError for an unknown profile, a seed that is not a whole number of 0 or more, or a bad WORKBOOK_THREADS.
     """
     profile = profiles.resolve(profile)
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f"seed must be a whole number from 0, got {seed!r}")
-    compute.configure(_threads())
+        raise ValueError(f"seed must be a whole number, 0 or more, got {seed!r}")
+    compute.configure(threads())
     progress.plain = "WORKBOOK_OUT" in os.environ  # a batch run
     from lib import plots
 
@@ -48,15 +47,16 @@ def open_book(notebook: str, profile: str = "auto", seed: int = 0) -> "Book":
     return Book(notebook, profile, seed)
 
 
-def _threads() -> int:
+def threads() -> int:
+    """How many threads a notebook uses: WORKBOOK_THREADS, by default 1. Raises ValueError if that is not a number."""
     text = os.environ.get("WORKBOOK_THREADS", "1")
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"WORKBOOK_THREADS must be a whole number from 1, got {text!r}")
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"WORKBOOK_THREADS must be a whole number, 1 or more, got {text!r}")
     return int(text)
 
 
 class Book:
-    """Results of one run of one notebook, rewritten to disk after every record."""
+    """The results of one run of one notebook, written to disk after every record."""
 
     def __init__(self, notebook: str, profile: str, seed: int):
         self.notebook, self.profile, self.seed = notebook, profile, seed
@@ -68,7 +68,7 @@ class Book:
         self._files = {name: {**head, "items": {}, "figures": {}} for name in ("results", "timings")}
 
     def mnist(self, dataset: str = "mnist") -> tuple[data.Split, data.Split]:
-        """Training and test images of this profile: all, or in ``smoke`` the first 2,000 and 1,000."""
+        """Training and test images: all of them, or the first 2,000 and 1,000 in profile ``smoke``."""
         n_train, n_test = profiles.IMAGES[self.profile]
         return data.mnist(DATA, dataset, n_train, n_test)
 
@@ -84,29 +84,31 @@ class Book:
         seconds: bool = False,
         durations: dict[str, float] | None = None,
     ) -> None:
-        """Store the reproduced ``value`` of an item: numbers, text, or lists and dicts of them.
+        """Store the reproduced ``value`` of an item: a number, text, or lists and dicts of them.
 
-        ``compare`` names the keys of a dict that the scoreboard judges (default: all that the report has too),
-        ``tolerance`` is the absolute difference that still counts as equal (one, or one for each key),
-        ``report_wrong`` the reason why the reported value is not what it claims to be. ``seconds`` marks a measured
-        duration; ``durations`` are seconds that belong to a ``value`` that is a dict and is not a duration itself.
-        Raises KeyError for an item that does not exist or belongs to another notebook.
+        ``compare`` names the keys of a dict that the scoreboard judges (default: all those in the report),
+        ``tolerance`` is the absolute difference that still counts as equal (a number, or one for each key), and
+        ``report_wrong`` says why the reported value is not what it claims to be. ``seconds`` marks a value that is a
+        measured duration; ``durations`` adds measured seconds to a ``value`` that is a dict of other things. Raises
+        KeyError for an item that does not exist or belongs to another notebook.
         """
         entry = {"value": plain(value), "compare": compare, "tolerance": plain(tolerance)}
         entry |= {"report_wrong": report_wrong, "note": note}
         entry = {name: setting for name, setting in entry.items() if setting is not None}
         item = self._known(item)
+        if value is None and self.items[item]["kind"] != "question":  # an answer can do without
+            raise ValueError(f"cannot record None as the value of {item}")
         if durations and (seconds or not isinstance(value, dict)):
             raise ValueError("durations belong to a value that is a dict and is not itself measured in seconds")
-        self._files["timings"]["items"].pop(item, None)  # of a cell that is run again
+        self._files["timings"]["items"].pop(item, None)  # left there if a cell is run again
         if durations:  # first, because it leaves a pointer in results that the entry then replaces
             self._put("timings", "items", item, {"durations": plain(durations)})
         self._put("timings" if seconds else "results", "items", item, entry)
 
     def answer(self, item: str, text: str, **judged: object) -> None:
-        """Store and show the answer to a question of an assignment. Write its numbers from this run's values.
+        """Store and show the answer to a question of an assignment. Take its numbers from the values of this run.
 
-        ``judged`` may hold ``value`` and the other arguments of ``record``, when the report's answer is a number.
+        If the report's answer is a number, ``judged`` may hold ``value`` and the other arguments of ``record``.
         """
         item = self._known(item)
         if self.items[item]["kind"] != "question":
@@ -124,7 +126,7 @@ class Book:
     def figure(self, fig: object, name: str, *, alt: str, seconds: bool = False) -> None:
         """Save a matplotlib figure as ``<name>.png`` with alt text, show it and close it.
 
-        ``name`` is an item's id, or ``extra-…`` for a figure that no report has. ``seconds`` marks a figure
+        ``name`` is the id of an item, or ``extra-…`` for a figure that is not in any report. ``seconds`` marks a figure
         that draws measured durations.
         """
         import matplotlib.pyplot as plt
@@ -140,12 +142,13 @@ class Book:
         plt.close(fig)
         png = buffer.getvalue()
         write_atomic(self.folder / f"{name}.png", png)
+        self._files["results" if seconds else "timings"]["figures"].pop(name, None)  # left there if a cell is run again
         self._put("timings" if seconds else "results", "figures", name, {"file": f"{name}.png", "alt": alt})
         bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": alt}
         display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
 
     def missing(self) -> list[str]:
-        """Ids of this notebook's items that have no value, answer or figure yet."""
+        """The ids of this notebook's items that still lack their value, answer or figure."""
         recorded = {name for content in self._files.values() for name in content["items"]}
         drawn = {name for content in self._files.values() for name in content["figures"]}
 
@@ -157,7 +160,7 @@ class Book:
         return [item for item, about in self.items.items() if not complete(item, about)]
 
     def check(self) -> None:
-        """Raise ValueError if an item of this notebook is missing; else say how many there are."""
+        """Raise ValueError if an item of this notebook is missing; otherwise say how many there are."""
         if missing := self.missing():
             raise ValueError(f"{self.notebook} has not recorded {', '.join(missing)}")
         self._write()
@@ -180,7 +183,7 @@ class Book:
         self._write()
 
     def _write(self) -> None:
-        """Write both files; the trainings that were used go into both, their seconds only into timings.json."""
+        """Write all three files. The trainings that were used are named in two, with their seconds in timings.json."""
         self._files["results"]["trainings"] = sorted(trainings.used)
         self._files["timings"]["trainings"] = trainings.used
         self._files["timings"]["stale"] = trainings.stale
@@ -188,13 +191,6 @@ class Book:
         for each, content in self._files.items():
             text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False, sort_keys=True)
             write_atomic(self.folder / f"{each}.json", text + "\n")
-
-
-def loaded_code() -> list[str]:
-    """Files of ``lib`` and ``workbook`` that this process has loaded: what a notebook depends on."""
-    modules = [m for name, m in sys.modules.items() if name.split(".")[0] in ("lib", "workbook")]
-    files = {Path(m.__file__).resolve() for m in modules if getattr(m, "__file__", None)}
-    return sorted(str(file.relative_to(ROOT)) for file in files if file.is_relative_to(ROOT))
 
 
 def plain(value: object) -> object:

@@ -27,11 +27,12 @@ from safetensors.torch import load, save
 
 from lib import compute
 from lib.atomic import write_atomic
-from lib.training.checkpoint import checkpoints
+from lib.training import checkpoint
 from workbook.fingerprint import Edited, describe, digest
 from workbook.paths import RELEASED, cache_dir
 
 used: dict[str, float] = {}  # {file: seconds that the training took} of what this process asked for
+_within: list[float] = []  # for each training that is running: seconds that kept trainings inside it saved
 stale: dict[str, str] = {}  # {name of a training: what changed since it was released} of what it found stale
 
 
@@ -51,7 +52,7 @@ def trained(
     ``generator.…``); by default all are, and ``()`` keeps the history alone. Another process that trains the same
     model is waited for. A training that was killed goes on from its last checkpoint, a damaged file is trained again.
     If its code was edited after it was loaded, the training runs as loaded, and is not kept. Raises TypeError for a
-    setting whose content cannot be told.
+    setting whose content cannot be told, and for a training that returns something else than weights and a history.
     """
     try:
         about = describe(train, settings)
@@ -59,36 +60,58 @@ def trained(
         print(f"{name}: {edited}; training with the code as it was loaded, without keeping it", file=sys.stderr)
         return Trained(*train(**settings))
     path = cache_dir() / f"{name}-{digest(about)[:16]}.safetensors"
-    if found := _read(path, keep) or _released(path.name, keep):
-        return _use(path.name, found)
-    _say_stale(name, about)
+    changed = _changed_since_release(name, path.name, about)
+    stale.update(changed)
+    if not _enough(found := _read(path), keep):
+        found = _released(path.name)
+    if _enough(found, keep):
+        return _use(path.name, found, found[1]["seconds"])
+    for file, what in changed.items():
+        print(f"{file} is stale: {what}; training it again", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):  # the system frees it when its holder dies
-        if found := _read(path, keep):
-            return _use(path.name, found)
-        if path.exists():
-            print(f"{path.name} is damaged, or lacks weights that are needed now; training it again", file=sys.stderr)
+        found = _read(path, say=True)
+        if _enough(found, keep):
+            return _use(path.name, found, found[1]["seconds"])
+        if found:
+            print(f"{path.name} lacks weights that are needed now; training it again", file=sys.stderr)
+            keep = keep and tuple(sorted({*keep, *found[1]["kept"]}))  # who asked for the others will ask again
         halfway = path.with_suffix(".checkpoints")
         if halfway.exists():
             print(f"{name}: going on from a checkpoint", file=sys.stderr)
         start = time.perf_counter()
-        with checkpoints(halfway):
-            state, history = train(**settings)
+        _within.append(0.0)
+        try:
+            with checkpoint.checkpoints(halfway, checkpoint.EVERY):
+                state, history = _checked(train(**settings), name)
+        finally:
+            saved = _within.pop()
         about |= {
             "name": name,
             "kept": keep,
-            "seconds": round(time.perf_counter() - start, 1),
+            "seconds": round(time.perf_counter() - start + saved, 1),
             "environment": compute.environment(),
-            "history": _finite(history, name),
+            "history": _plain(history, name),
         }
-        write_atomic(path, packed(_wanted(state, keep), about))
+        content = packed(_wanted(state, keep), about)
+        write_atomic(path, content)
         shutil.rmtree(halfway, ignore_errors=True)
-    return _use(path.name, _read(path, keep))
+    return _use(path.name, unpacked(content), 0.0)
 
 
-def _use(file: str, found: tuple[dict, dict]) -> Trained:
+def _enough(found: tuple[dict, dict] | None, keep: tuple[str, ...] | None) -> bool:
+    """Is a training there, with all the weights that ``keep`` names?"""
+    kept = found[1]["kept"] if found else ()
+    return found is not None and (kept is None or (keep is not None and set(keep) <= set(kept)))
+
+
+def _use(file: str, found: tuple[dict, dict], saved: float) -> Trained:
+    """Note that a training was used; inside another one only how many seconds it saved."""
     state, about = found
-    used[file] = about["seconds"]
+    if _within:
+        _within[-1] += saved
+    else:
+        used[file] = about["seconds"]
     return Trained(state, about["history"])
 
 
@@ -101,16 +124,29 @@ def _wanted(state: dict[str, torch.Tensor], keep: tuple[str, ...] | None) -> dic
     }
 
 
-def _finite(history: object, name: str) -> object:
-    """A history with null in the place of numbers that are not finite, rather than none at all after hours."""
+def _checked(result: object, name: str) -> tuple[dict[str, torch.Tensor], dict[str, list]]:
+    """Raise TypeError unless a training returned weights by name and a history."""
+    match result:
+        case dict() as state, dict() as history if all(isinstance(each, torch.Tensor) for each in state.values()):
+            return state, history
+    raise TypeError(f"{name}: a training has to return ({{name: tensor}}, {{name: list of numbers}})")
+
+
+def _plain(history: object, name: str) -> object:
+    """A history as JSON: null in the place of numbers that are not finite, rather than no history after hours."""
+    if hasattr(history, "tolist"):
+        history = history.tolist()
     if isinstance(history, dict):
-        return {key: _finite(value, f"{name}: {key}") for key, value in history.items()}
+        return {str(key): _plain(value, f"{name}: {key}") for key, value in history.items()}
     if isinstance(history, list | tuple):
-        return [_finite(value, name) for value in history]
+        return [_plain(value, name) for value in history]
     if isinstance(history, float) and not math.isfinite(history):
         print(f"{name} is {history}, kept as null", file=sys.stderr)
         return None
-    return history.tolist() if hasattr(history, "tolist") else history
+    if history is None or isinstance(history, bool | int | float | str):
+        return history
+    print(f"{name} is a {type(history).__name__}, kept as text", file=sys.stderr)
+    return str(history)
 
 
 def packed(state: dict[str, torch.Tensor], about: dict[str, object]) -> bytes:
@@ -124,7 +160,7 @@ def unpacked(content: bytes) -> tuple[dict[str, torch.Tensor], dict[str, object]
     try:
         size = int.from_bytes(content[:8], "little")
         head = json.loads(content[8 : 8 + size])["__metadata__"]
-        state = load(content)
+        state = dict(sorted(load(content).items()))  # safetensors' own order differs from process to process
         if head["sha256"] != _hash(state, head["about"]):
             raise ValueError("its hash is not that of its content")
         return state, json.loads(head["about"])
@@ -141,43 +177,61 @@ def _hash(state: dict[str, torch.Tensor], text: str) -> str:
     return sha.hexdigest()
 
 
-def _read(path: Path, keep: tuple[str, ...] | None, sha256: str | None = None) -> tuple[dict, dict] | None:
-    """A file of the cache; None if there is none, it is damaged, or lacks weights that ``keep`` asks for."""
+def _read(path: Path, sha256: str = "", say: bool = False) -> tuple[dict, dict] | None:
+    """Weights, and all else, of the training in a file; None if there is no such file, or it is damaged."""
     try:
         content = path.read_bytes()
-        if sha256 and (is_now := hashlib.sha256(content).hexdigest()) != sha256:
-            where = path.relative_to(RELEASED.parent.parent)
-            print(f"{where} has sha256 {is_now[:16]}…, expected {sha256[:16]}…: not used", file=sys.stderr)
-            return None
+        is_now = hashlib.sha256(content).hexdigest()
+        if sha256 not in ("", is_now):
+            raise ValueError(f"it has sha256 {is_now[:16]}…, expected {sha256[:16]}…")
         state, about = unpacked(content)
-    except (OSError, ValueError):
+        if file_name(about) != path.name:
+            raise ValueError(f"it holds {file_name(about)}")
+    except (OSError, ValueError, KeyError) as error:
+        if say and path.exists():
+            print(f"{path.parent.name}/{path.name} is damaged, and not used: {error}", file=sys.stderr)
         return None
-    kept = about["kept"]
-    enough = kept is None or (keep is not None and set(keep) <= set(kept))
-    return (state, about) if enough else None
+    return state, about
+
+
+def file_name(about: dict[str, object]) -> str:
+    """The name of the file that holds a training: what it is called, and a hash of what it depends on."""
+    described = {key: about[key] for key in ("function", "settings", "sources", "torch")}
+    return f"{about['name']}-{digest(described)[:16]}.safetensors"
 
 
 @cache
 def released() -> dict[str, dict]:
-    """{file: about it} of the trainings that come with the repository; only these are looked at."""
+    """{file: about it} of the trainings that come with the repository; only these are looked at.
+
+    Raises ValueError if the manifest is not valid JSON.
+    """
+    path = RELEASED / "manifest.json"
     try:
-        return json.loads((RELEASED / "manifest.json").read_text())
+        manifest = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): `git checkout {path}`") from error
+    tables = ("sources", "environment")  # many trainings share theirs
+    return {
+        file: entry | {table: manifest[table][entry[table]] for table in tables}
+        for file, entry in manifest["trainings"].items()
+    }
 
 
-def _released(file: str, keep: tuple[str, ...] | None) -> tuple[dict, dict] | None:
+def _released(file: str) -> tuple[dict, dict] | None:
     if os.environ.get("WORKBOOK_RETRAIN") or file not in released():
         return None
-    return _read(RELEASED / file, keep, released()[file]["sha256"])
+    return _read(RELEASED / file, released()[file]["sha256"], say=True)
 
 
-def _say_stale(name: str, about: dict[str, object]) -> None:
-    """Say so if a training was released for these settings, and which code has changed since."""
-    for file, entry in released().items():
-        if file.rsplit("-", 1)[0] == name and entry["settings"] == digest(about["settings"])[:16]:
-            before = entry["sources"]
-            now = {key: value[:8] for key, value in about["sources"].items()}
+def _changed_since_release(name: str, file: str, about: dict[str, object]) -> dict[str, str]:
+    """{file: which code has changed} of the trainings that were released under this name with the same settings."""
+    found = {}
+    for former, entry in released().items() if file not in released() else ():
+        if former.rsplit("-", 1)[0] == name and entry["settings"] == digest(about["settings"])[:16]:
+            before, now = entry["sources"], {key: value[:8] for key, value in about["sources"].items()}
             changed = sorted(key for key in before.keys() | now if before.get(key) != now.get(key))
-            stale[file] = f"{', '.join(changed) or 'torch'} changed since it was released"
-            print(f"{file} is stale: {stale[file]}; training it again", file=sys.stderr)
+            found[former] = f"{', '.join(changed) or 'torch'} changed since it was released"
+    return found

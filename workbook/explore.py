@@ -1,4 +1,4 @@
-"""Widgets in JupyterLab, a still figure in a batch run: move through a latent plane, choose digits, type a message."""
+"""Widgets in JupyterLab, and a still figure in a batch run: move in a latent plane, choose digits, type a message."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from lib.data.tensors import to_uint8
 
 
 def interactive() -> bool:
-    """Is somebody there, in JupyterLab, or is this a batch run?"""
+    """Whether somebody is watching in JupyterLab, as opposed to a batch run."""
     return "WORKBOOK_OUT" not in os.environ
 
 
 def two_digits(
     show: Callable[[int, int], Figure], first: int, second: int, names: Sequence[str] = ("from", "to")
 ) -> Figure:
-    """``show(first, second)``; in JupyterLab under two menus of these names, to choose other digits."""
+    """``show(first, second)``; in JupyterLab, two menus with these names choose other digits."""
     if not interactive():
         return show(first, second)
     import ipywidgets
@@ -32,7 +32,7 @@ def two_digits(
 
 
 def typed(show: Callable[[str], Figure], message: str) -> Figure:
-    """``show(message)``; in JupyterLab under a field to type another message into, whose errors are shown as text."""
+    """``show(message)``; in JupyterLab, a field takes another message, and an error is shown as text."""
     if not interactive():
         return show(message)
     import ipywidgets
@@ -41,7 +41,7 @@ def typed(show: Callable[[str], Figure], message: str) -> Figure:
 
 
 def _live(show: Callable[..., Figure], controls: dict) -> Figure:
-    """Call ``show`` with the values of the controls now, and whenever one changes; returns the first figure."""
+    """Call ``show`` with the values of the controls, now and whenever one changes; returns the first figure."""
     import ipywidgets
     import matplotlib.pyplot as plt
     from IPython.display import display
@@ -56,24 +56,24 @@ def _live(show: Callable[..., Figure], controls: dict) -> Figure:
             return
         if first:
             display(fig)
-        else:  # shown by whoever gets it
+        else:  # the caller shows this one
             first.append(fig)
         plt.close(fig)
 
     shown = ipywidgets.interactive_output(redraw, controls)
     display(ipywidgets.VBox([ipywidgets.HBox(list(controls.values())), shown]))
-    # the widget has swallowed what went wrong in the first call: let it be seen
+    # the widget swallows the error of a first call that fails, so call again and let it be seen
     return first[0] if first else show(*(control.value for control in controls.values()))
 
 
 def latent_plane(
     decode: Callable[[Tensor], Tensor], codes: Tensor, labels: Tensor, images: Tensor, *, title: str
 ) -> Figure:
-    """Show what lies where in a plane of latent codes; returns the still figure for ``Book.figure``.
+    """A plane of latent codes, drawn as the images that it decodes to; returns the still figure for ``Book.figure``.
 
     ``decode`` turns points (N, 2) into images (N, 784) in [0, 1]; ``codes`` (N, 2), ``labels`` (N,) and uint8
-    ``images`` (N, 28, 28) belong to known digits. In JupyterLab, sliders move a point: the decoded digit and the known
-    digits whose codes are nearest follow it.
+    ``images`` (N, 28, 28) are of known digits. In JupyterLab, sliders move a point in the plane; the digit that is
+    decoded there and the five known digits with the nearest codes are shown beside it.
     """
     low, high = codes.quantile(0.01, 0), codes.quantile(0.99, 0)
     if interactive():

@@ -5,12 +5,13 @@ What cannot be followed is refused with an error that says how to write it inste
 """
 
 import ast
-import builtins
 import dataclasses
 import hashlib
+import importlib.util
 import inspect
 import json
 import linecache
+import math
 import symtable
 import sys
 import sysconfig
@@ -28,7 +29,8 @@ from torch import nn
 STARTED = time.time()  # of this process, nearly: code files that are younger were not what it loaded
 # modules of ours that cannot change a result
 NEUTRAL = ("lib.progress", "lib.compute", "lib.atomic", "lib.training.checkpoint")
-REFUSED = ("eval", "exec", "globals", "locals", "__import__")
+REFUSED = ("eval", "exec", "globals", "locals", "__import__")  # of Python, unless the name means something else
+REFUSED_CALLS = ("import_module", "resolve_name", "run_path", "run_module")  # of whatever module
 
 
 class Edited(RuntimeError):
@@ -45,12 +47,15 @@ def describe(function: Callable, settings: dict[str, object]) -> dict[str, objec
     bound = inspect.signature(function).bind(**settings)
     bound.apply_defaults()
     sources: dict[str, str] = {}
-    return {
-        "function": fingerprint(function, sources),
-        "settings": {name: fingerprint(value, sources) for name, value in bound.arguments.items()},
-        "sources": sources,
-        "torch": ".".join(torch.__version__.split(".")[:2]),
-    }
+    try:
+        return {
+            "function": fingerprint(function, sources),
+            "settings": {name: fingerprint(value, sources) for name, value in bound.arguments.items()},
+            "sources": sources,
+            "torch": ".".join(torch.__version__.split(".")[:2]),
+        }
+    except RecursionError:
+        raise TypeError("cannot tell the content of something that contains itself") from None
 
 
 def digest(content: object) -> str:
@@ -63,14 +68,20 @@ def fingerprint(value: object, sources: dict[str, str]) -> object:
 
     Raises TypeError for what has no content that can be told, and Edited as ``describe`` does.
     """
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, int | float | str | dict | list | tuple | set | frozenset):
+        return _of_builtin(value, sources)
+    if value is None:
         return value
     if isinstance(value, torch.Tensor):
-        content = value.detach().cpu().contiguous()
-        raw = content.view(torch.uint8).numpy() if content.dim() else content.numpy().tobytes()
+        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         return [str(value.dtype), list(value.shape), hashlib.sha256(raw).hexdigest()]
-    if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
-        return [f"numpy {value.dtype}", list(value.shape), hashlib.sha256(np.ascontiguousarray(value)).hexdigest()]
+    if (
+        isinstance(value, np.ndarray | np.generic)
+        and value.dtype != object
+        and not isinstance(value, np.ma.MaskedArray)
+    ):
+        raw = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+        return [f"numpy {value.dtype}", list(value.shape), hashlib.sha256(raw).hexdigest()]
     if isinstance(value, bytes):
         return ["bytes", hashlib.sha256(value).hexdigest()]
     if isinstance(value, Path | range | slice | torch.dtype | torch.device):
@@ -79,38 +90,78 @@ def fingerprint(value: object, sources: dict[str, str]) -> object:
         return [fingerprint(each, sources) for each in (value.func, value.args, value.keywords)]
     if isinstance(value, types.SimpleNamespace):
         return fingerprint(vars(value), sources)
-    if isinstance(value, dict):
-        return ["dict", *([fingerprint(k, sources), fingerprint(v, sources)] for k, v in value.items())]
-    if isinstance(value, list | tuple):
-        return [type(value).__name__, *(fingerprint(each, sources) for each in value)]
-    if isinstance(value, set | frozenset):
-        return ["set", *sorted((fingerprint(each, sources) for each in value), key=json.dumps)]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return [fingerprint(type(value), sources), fingerprint(fields, sources)]
     if isinstance(value, nn.Module):
-        kinds = [fingerprint(kind, sources) for kind in {type(layer): None for layer in value.modules()}]
-        return [kinds, repr(value), fingerprint(dict(value.state_dict()), sources)]
+        return _of_module(value, sources)
     if isinstance(value, types.MethodType):
         return [fingerprint(value.__self__, sources), value.__name__]
     if isinstance(value, type | types.FunctionType) or hasattr(value, "__wrapped__"):
-        plain = inspect.unwrap(value)
-        if _ours(plain):
-            _follow(plain, sources)
-        return _name(plain)
-    if isinstance(value, types.BuiltinFunctionType | np.ufunc) or type(value).__module__.split(".")[0] == "torch":
+        return _of_code(value, sources)
+    owner = getattr(value, "__self__", None)  # of a builtin: its module or class, or the object that it is a method of
+    named = isinstance(value, types.BuiltinFunctionType | np.ufunc | torch.memory_format | torch.layout)
+    if named and isinstance(owner, types.ModuleType | type | None):
         return f"{getattr(value, '__module__', None)}.{getattr(value, '__name__', repr(value))}"
     raise TypeError(
-        f"cannot tell the content of a {type(value).__name__}: use numbers, text, tensors, arrays, networks, functions "
-        "or functools.partial over them"
+        f"cannot tell the content of a {type(value).__name__}: use numbers, text, tensors, arrays, dataclasses, "
+        "networks, functions or functools.partial over them"
     )
+
+
+def _of_builtin(value: object, sources: dict[str, str]) -> object:
+    """The fingerprint of a number, a text or a collection."""
+    if _ours(type(value)) and _a_code(type(value)):
+        _follow(type(value), sources)  # a class of ours that is one, with methods of its own
+    if isinstance(value, float) and not math.isfinite(value):
+        return ["float", repr(float(value))]  # JSON has no word for it
+    if isinstance(value, int | float | str):
+        return value
+    if isinstance(value, dict):
+        return ["dict", *([fingerprint(k, sources), fingerprint(v, sources)] for k, v in value.items())]
+    each = [fingerprint(one, sources) for one in value]
+    if isinstance(value, set | frozenset):
+        return ["set", *sorted(each, key=json.dumps)]
+    return [type(value).__name__, *each]
+
+
+def _of_module(network: nn.Module, sources: dict[str, str]) -> object:
+    """The fingerprint of a network: its classes, weights, and what else its layers keep in attributes."""
+    kinds = [fingerprint(kind, sources) for kind in {type(layer): None for layer in network.modules()}]
+    tensors = network.state_dict() | dict(network.named_buffers())
+    fresh, attributes = vars(nn.Module()), []
+    for layer in network.modules():
+        others = {name: value for name, value in vars(layer).items() if name not in fresh and _ours(type(layer))}
+        hooks = [list(value.values()) for name, value in vars(layer).items() if name.endswith("_hooks") and value]
+        attributes.append([layer.training, fingerprint(others, sources), fingerprint(hooks, sources)])
+    learns = [weight.requires_grad for weight in network.parameters()]
+    return [kinds, repr(network), fingerprint(dict(tensors), sources), attributes, learns]
+
+
+def _of_code(value: object, sources: dict[str, str]) -> object:
+    """The name of a function or class; if it is ours, what it reaches is added to ``sources``."""
+    plain, wrappers = value, []
+    while hasattr(plain, "__wrapped__") and not isinstance(plain, type):
+        if isinstance(plain, types.FunctionType):
+            wrappers.append(_ours_module(plain.__globals__["__name__"]))
+        plain = plain.__wrapped__
+    code = isinstance(plain, type | types.FunctionType)
+    ours = code and _ours(plain)
+    decorators = []
+    if ours:
+        _follow(plain, sources)
+        decorators = _parsed(_source(plain))[0].body[0].decorator_list if wrappers else []
+    if len(wrappers) > len(decorators) and (ours or any(wrappers)):
+        name = getattr(plain, "__qualname__", repr(plain))
+        raise TypeError(f"cannot tell what {name} is wrapped in: write the wrapper above its def, with @")
+    if code and not ours and "<locals>" in plain.__qualname__:
+        raise TypeError(f"{_name(plain)} is the name of several functions: write one of your own that calls it")
+    return _name(plain) if code else fingerprint(plain, sources)
 
 
 def _follow(thing: type | types.FunctionType, sources: dict[str, str]) -> None:
     """Add the source of ``thing`` and of all of ours that it reaches to ``sources``."""
     name = _name(thing)
-    if name in sources:
-        return
     if "<lambda>" in name:
         raise TypeError(f"{name} is a lambda, and two on one line look alike: give it a name with def")
     if "<locals>" in name or (getattr(thing, "__closure__", None) and not isinstance(thing, type)):
@@ -118,7 +169,15 @@ def _follow(thing: type | types.FunctionType, sources: dict[str, str]) -> None:
             f"{name} is defined inside another function and may read its variables: define it at the top of a cell or "
             "module, and pass what it needs with functools.partial"
         )
-    tree, names, sources[name] = _parsed(_source(thing))
+    source = _source(thing)
+    if source is None:
+        return _follow_live(thing, sources)
+    tree, names, found = _parsed(source)
+    if name in sources:
+        if sources[name] != found:
+            raise TypeError(f"there are two versions of {name}: run the cells again that have read the former one")
+        return None
+    sources[name] = found
     scope = vars(sys.modules[thing.__module__]) if isinstance(thing, type) else thing.__globals__
     for node in ast.walk(tree):
         _refuse(node, name)
@@ -126,19 +185,92 @@ def _follow(thing: type | types.FunctionType, sources: dict[str, str]) -> None:
         if label.split(".")[0] not in names:
             continue
         used, at = _resolve(label, scope)
-        if isinstance(used, types.ModuleType):
+        if used is _NOTHING:
+            if label in REFUSED:
+                raise TypeError(f"{name} uses {label}, which hides what runs: choose from a dict of functions instead")
+        elif isinstance(used, types.ModuleType):
             if _ours_module(used.__name__):
                 raise TypeError(f"{name} passes the module {at} around: name the function of it that is meant")
         elif isinstance(used, type | types.FunctionType) or hasattr(used, "__wrapped__"):
-            if _ours(inspect.unwrap(used)):
-                _follow(inspect.unwrap(used), sources)
-        elif used is not _NOTHING:
+            fingerprint(used, sources)
+        else:
             try:
                 sources[f"{thing.__module__}: {at}"] = digest(fingerprint(used, sources))
             except TypeError as error:
                 raise TypeError(
-                    f"{name} reads the global {at}, and {error}. Or let {thing.__name__} take it as an argument"
+                    f"{name} reads the global {at}, and {error}. Or let {thing.__name__} take what it needs of it as "
+                    "an argument"
                 ) from error
+    _compare(thing, tree.body[0], scope)
+    return None
+
+
+def _follow_live(thing: type, sources: dict[str, str]) -> None:
+    """Add a class without methods, whose text cannot be found in the cells of a notebook, as what it is made of."""
+    made_of = {name: value for name, value in vars(thing).items() if not name.startswith("__")}
+    fields = [[field.name, field.default_factory] for field in getattr(thing, "__dataclass_fields__", {}).values()]
+    fields = [[name, None if make is dataclasses.MISSING else make] for name, make in fields]
+    sources[_name(thing)] = digest([fingerprint(each, sources) for each in (thing.__bases__, made_of, fields)])
+
+
+def _compare(thing: type | types.FunctionType, node: ast.AST, scope: dict) -> None:
+    """Raise TypeError if ``thing`` is not what its text, read now, says.
+
+    In a notebook, a default, a base or an attribute of a class stays what it was when the ``def`` or ``class`` ran.
+    """
+    name = _name(thing)
+    stated = _of_class(thing, node, name) if isinstance(thing, type) else _defaults(thing, node)
+    for base in getattr(node, "bases", []):
+        used, _ = _resolve(_dotted(base), scope)
+        if isinstance(used, type) and used not in thing.__bases__:
+            raise TypeError(f"{name} has a former {ast.unparse(base)} as its base: run its cell again")
+    for what, written, there in stated:
+        label = _dotted(written)
+        used, at = _resolve(label, scope)
+        if isinstance(written, ast.Constant):
+            used, at = written.value, label
+        if used is not _NOTHING and at == label and used is not there and _differ(used, there):
+            raise TypeError(f"{what} of {name} is not what {ast.unparse(written)} is now: run its cell again")
+
+
+def _differ(a: object, b: object) -> bool:
+    """Do two things differ, as far as their content can be told?"""
+    reached_a: dict[str, str] = {}
+    reached_b: dict[str, str] = {}
+    try:
+        return (fingerprint(a, reached_a), reached_a) != (fingerprint(b, reached_b), reached_b)
+    except TypeError:
+        return False
+
+
+def _of_class(thing: type, node: ast.ClassDef, name: str) -> list[tuple[str, ast.AST, object]]:
+    """(name, what is written, what is there) of the attributes of a class, and of the defaults of its methods."""
+    found, members = [], vars(thing)
+    for part in node.body:
+        if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+            if function := _function(members.get(part.name)):
+                if function.__qualname__ != f"{thing.__qualname__}.{part.name}":
+                    raise TypeError(f"{name}.{part.name} was replaced from outside: write it into the class")
+                found += _defaults(function, part)
+        elif isinstance(part, ast.Assign | ast.AnnAssign) and part.value:
+            targets = part.targets if isinstance(part, ast.Assign) else [part.target]
+            labels = [_dotted(target) for target in targets]
+            found += [(label, part.value, members[label]) for label in labels if label in members]
+    known = {_dotted(each) or getattr(each, "name", "") for each in ast.walk(node)}
+    for member in members if not node.decorator_list else ():
+        if member not in known and not member.startswith("_"):
+            raise TypeError(f"{name}.{member} was set from outside: write it into the class")
+    return found
+
+
+def _defaults(function: types.FunctionType, node: ast.FunctionDef) -> list[tuple[str, ast.AST, object]]:
+    """(argument, what is written as its default, its default) of a function."""
+    last = [*node.args.posonlyargs, *node.args.args][::-1]
+    found = list(zip(last, node.args.defaults[::-1], (function.__defaults__ or ())[::-1], strict=False))
+    named = function.__kwdefaults__ or {}
+    pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    found += [(argument, written, named[argument.arg]) for argument, written in pairs if argument.arg in named]
+    return [(argument.arg, written, there) for argument, written, there in found]
 
 
 _NOTHING = object()
@@ -160,13 +292,24 @@ def _refuse(node: ast.AST, name: str) -> None:
     """Raise TypeError for what hides which code runs."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
-        if any(module.split(".")[0] in ("lib", "workbook") for module in modules):
-            raise TypeError(f"{name} imports lib inside: do it at the top of the module, where it can be followed")
+        for module in modules:
+            if getattr(node, "level", 0) or _ours_to_import(module.split(".")[0]):
+                what = module or "a module"
+                raise TypeError(f"{name} imports {what} inside: do it at the top, where it can be followed")
     if isinstance(node, ast.Call):
-        called = ast.unparse(node.func)
+        called = _dotted(node.func)
         constant = len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
-        if called in REFUSED or called == "importlib.import_module" or (called == "getattr" and not constant):
+        if called.split(".")[-1] in REFUSED_CALLS or (called == "getattr" and not constant):
             raise TypeError(f"{name} calls {called}(…), which hides what runs: choose from a dict of functions instead")
+
+
+def _ours_to_import(root: str) -> bool:
+    """Would ``import root`` give a module of ours?"""
+    if root in sys.modules:
+        return _ours_module(root)
+    spec = importlib.util.find_spec(root)
+    places = [spec.origin] if spec and spec.has_location else (spec and spec.submodule_search_locations) or []
+    return any(_outside(place) for place in places)
 
 
 def _labels(tree: ast.AST) -> list[str]:
@@ -191,32 +334,48 @@ def _dotted(node: ast.AST) -> str:
     return ""
 
 
-def _source(thing: type | types.FunctionType) -> str:
-    """The text of a function or class, of a file or of a notebook's cell."""
+def _source(thing: type | types.FunctionType) -> str | None:
+    """The text of a function or class, of a file or of a notebook's cell; None for a class of a cell without methods.
+
+    Raises Edited if its file is younger than this process.
+    """
     code = _a_code(thing)
-    file = Path(code.co_filename) if code else None
+    place = code.co_filename if code else getattr(sys.modules.get(thing.__module__), "__file__", None)
+    file = Path(place) if place else None
     if file and file.exists() and file.stat().st_mtime > STARTED:
         raise Edited(f"{file.name} was edited after this process loaded it (restart the kernel to use the new code)")
     try:
-        if isinstance(thing, type) and code:
-            return _class_source(thing, code)
-        return inspect.getsource(thing)
+        return _text(thing, code)
     except (SyntaxError, OSError, TypeError) as error:
-        hint = " that has at least one method" if isinstance(thing, type) else ""
-        raise TypeError(f"cannot read the source of {_name(thing)}: define it in a cell or a file{hint}") from error
+        if isinstance(thing, type) and not code:
+            return None
+        raise TypeError(f"cannot read the source of {_name(thing)}: define it in a cell or a file") from error
+
+
+@cache
+def _text(thing: type | types.FunctionType, code: types.CodeType | None) -> str:
+    """The text of a function or class, as it was when it was first asked for."""
+    return _class_source(thing, code) if isinstance(thing, type) and code else inspect.getsource(thing)
 
 
 def _a_code(thing: type | types.FunctionType) -> types.CodeType | None:
-    """The code of a function, or of one method of a class."""
+    """The code of a function, or of one method of a class that stands in its text."""
     if isinstance(thing, types.FunctionType):
         return thing.__code__
     for member in vars(thing).values():
-        function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
-        function = inspect.unwrap(function) if callable(function) else function
-        own = f"{thing.__qualname__}.{getattr(function, '__name__', '')}"
-        if isinstance(function, types.FunctionType) and function.__qualname__ == own:
-            return function.__code__
+        function = _function(member)
+        if function and function.__qualname__ == f"{thing.__qualname__}.{function.__name__}":
+            code = function.__code__
+            if code.co_filename in linecache.cache or Path(code.co_filename).exists():  # else made by dataclass
+                return code
     return None
+
+
+def _function(member: object) -> types.FunctionType | None:
+    """The plain function behind a member of a class: a method, static or not, decorated or not, or a property."""
+    function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
+    function = inspect.unwrap(function) if callable(function) else function
+    return function if isinstance(function, types.FunctionType) else None
 
 
 def _class_source(thing: type, code: types.CodeType) -> str:
@@ -236,7 +395,11 @@ def _parsed(source: str) -> tuple[ast.AST, frozenset[str], str]:
 
     Kept, because many trainings reach the same.
     """
-    tree = ast.parse(textwrap.dedent(source))
+    try:
+        tree = ast.parse(textwrap.dedent(source))
+    except IndentationError:  # a text or a comment in it begins further left
+        tree = ast.parse("if True:\n" + source)
+        tree.body = tree.body[0].body
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             node.annotation = None
@@ -255,7 +418,7 @@ def _parsed(source: str) -> tuple[ast.AST, frozenset[str], str]:
         table = tables.pop()
         tables += table.get_children()
         names |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global()}
-    return tree, frozenset(names - vars(builtins).keys()), digest(_shape(tree))
+    return tree, frozenset(names), digest(_shape(tree))
 
 
 def _shape(node: object) -> object:
@@ -281,10 +444,17 @@ def _ours_module(name: str) -> bool:
     root = name.split(".")[0]
     if name in NEUTRAL or root in ("builtins", ""):
         return False
-    if root in ("lib", "workbook", "__main__"):
+    if root == "workbook":
+        return name == "workbook.search"  # the rest keeps and shows what others compute
+    if root in ("lib", "__main__"):
         return True
     file = getattr(sys.modules.get(name), "__file__", None)
-    return file is not None and not any(Path(file).is_relative_to(folder) for folder in _installed())
+    return file is not None and _outside(file)
+
+
+def _outside(file: str) -> bool:
+    """Does a file belong to neither Python nor an installed package?"""
+    return not any(Path(file).is_relative_to(folder) for folder in _installed())
 
 
 @cache

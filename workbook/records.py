@@ -1,11 +1,12 @@
-"""The records on disk: the items of the reports, and what the notebooks found. Needs neither torch nor a notebook."""
+"""The records on disk: the items of the reports, and what the notebooks found. Does without torch and notebooks."""
 
 import json
+import sys
 import tomllib
 from functools import cache
 from pathlib import Path
 
-from workbook.paths import DATA
+from workbook.paths import DATA, ROOT
 
 
 @cache
@@ -15,7 +16,7 @@ def reports() -> dict:
 
 
 def items_of(notebook: str) -> dict[str, dict]:
-    """{id: item} of what a notebook has to regenerate."""
+    """{id: item} of the items that a notebook has to regenerate."""
     return {item["id"]: item for item in reports()["item"] if item["notebook"] == notebook}
 
 
@@ -32,7 +33,7 @@ def load_results(folder: Path) -> dict | None:
         try:
             content = json.loads(path.read_text())
         except ValueError as error:
-            raise ValueError(f"{path} is not valid JSON ({error}); delete it and run `make figures`") from error
+            raise ValueError(f"{path} is not valid JSON ({error}): delete it and run `make figures`") from error
         if merged is None:
             merged = content
             continue
@@ -43,3 +44,10 @@ def load_results(folder: Path) -> dict | None:
                 merged["items"][item] = entry
         merged["figures"] |= content["figures"]
     return merged
+
+
+def loaded_code() -> list[str]:
+    """The files of ``lib`` and ``workbook`` that this process has loaded: what a notebook depends on."""
+    modules = [m for name, m in list(sys.modules.items()) if name.split(".")[0] in ("lib", "workbook")]
+    files = {Path(m.__file__).resolve() for m in modules if getattr(m, "__file__", None)}
+    return sorted(str(file.relative_to(ROOT)) for file in files if file.is_relative_to(ROOT))

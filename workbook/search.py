@@ -6,13 +6,17 @@ processes and machines work on the same one.
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
 
 import optuna
+from optuna.study import MaxTrialsCallback
 from optuna.trial import TrialState
+from sqlalchemy.exc import ArgumentError
 
 from lib import progress
+from workbook.cache import trained
 from workbook.fingerprint import Edited, digest, fingerprint
 from workbook.paths import cache_dir
 
@@ -42,16 +46,57 @@ def search(
     trial when it is not among the best quarter of the others at the same step; or "random", which does neither.
     ``first`` is a choice to begin with, what one would take without a search.
 
-    A study belongs to its code, settings and seed, as a trained model does: the same search is taken from where it was
-    left, until ``trials`` are finished, and a choice that was finished before is not computed again. Raises ValueError
+    A study belongs to its code, settings and seed, as a trained model does: the same search goes on from where it was
+    left, until ``trials`` are finished, and a choice that was finished before is not computed again. A finished one is
+    kept and released like a training, unless it is shared through OPTUNA_STORAGE. Raises ValueError
     for an unknown sampler or an OPTUNA_STORAGE that cannot be opened.
     """
     if sampler not in ("tpe", "random"):
         raise ValueError(f'sampler must be "tpe" or "random", got {sampler!r}')
+    asked = dict(name=name, evaluate=evaluate, space=space, trials=trials, first=first, sampler=sampler, seed=seed)
+    if os.environ.get("OPTUNA_STORAGE"):
+        return _searched(**asked, settings=settings)
+    found = trained(f"search-{name}", _kept, keep=(), **asked, settings=settings).history
+    study = optuna.create_study(study_name=found["study"])
+    kinds = {parameter: optuna.distributions.CategoricalDistribution(values) for parameter, values in space.items()}
+    for trial in found["trials"]:
+        trial["state"] = TrialState[trial["state"]]
+        trial["intermediate_values"] = dict(trial["intermediate_values"])
+        of = {parameter: kinds[parameter] for parameter in trial["params"]}
+        study.add_trial(optuna.trial.create_trial(**trial, distributions=of))
+    return study
+
+
+def _kept(**asked: object) -> tuple[dict, dict]:
+    """A search as a training that is kept: no weights, and as its history what the study tried."""
+    study = _searched(**asked)
+    trials = [
+        {
+            "state": trial.state.name,
+            "params": trial.params,
+            "value": trial.value,
+            "intermediate_values": list(trial.intermediate_values.items()),
+        }
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state.is_finished()
+    ]
+    return {}, {"study": study.study_name, "trials": trials}
+
+
+def _searched(
+    name: str,
+    evaluate: Callable[..., float],
+    space: dict[str, list],
+    trials: int,
+    first: dict | None,
+    sampler: str,
+    seed: int,
+    settings: dict[str, object],
+) -> optuna.Study:
+    """The study of a search once ``trials`` of it are finished."""
     study = _open(name, evaluate, [space, first, sampler, seed, settings])
     if first and all(t.state == TrialState.FAIL for t in study.get_trials(deepcopy=False)):
         study.enqueue_trial(first)
-    left = trials - len(study.get_trials(deepcopy=False, states=FINISHED))
 
     def objective(trial: optuna.Trial) -> float:
         choice = {parameter: trial.suggest_categorical(parameter, values) for parameter, values in space.items()}
@@ -68,17 +113,23 @@ def search(
 
         return evaluate(report, **choice, **settings)
 
-    for _ in progress.counted(max(left, 0), f"search, {sampler}", "trial"):
-        taken = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.FAIL]
-        if sum(t.state in FINISHED for t in taken) >= trials:
-            break  # others have finished the rest
-        draw = seed * 1_000_003 + len(taken)  # the same whether the trials before were drawn now or in another process
+    def prepare(study: optuna.Study, _: object = None) -> None:
+        taken = sum(t.state != TrialState.FAIL for t in study.get_trials(deepcopy=False))
+        draw = seed * 1_000_003 + taken  # the same whether the trials before were drawn now or in another process
         if sampler == "tpe":
             study.sampler = optuna.samplers.TPESampler(seed=draw, n_startup_trials=WARM_UP)
             study.pruner = optuna.pruners.PercentilePruner(25.0, n_startup_trials=WARM_UP // 2)
         else:
             study.sampler, study.pruner = optuna.samplers.RandomSampler(seed=draw), optuna.pruners.NopPruner()
-        study.optimize(objective, n_trials=1)
+
+    def finished() -> int:
+        return len(study.get_trials(deepcopy=False, states=FINISHED))
+
+    if (done := finished()) < trials:
+        enough = MaxTrialsCallback(trials, states=FINISHED)  # which also counts those of other processes
+        with progress.shown(f"search, {sampler}", trials, done, "trial") as advance:
+            prepare(study)
+            study.optimize(objective, callbacks=[enough, prepare, lambda *_: advance(finished())])
     return study
 
 
@@ -95,18 +146,25 @@ def _open(name: str, evaluate: Callable, about: list) -> optuna.Study:
     if not url:
         cache_dir().mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{cache_dir() / 'studies.sqlite3'}"
-    try:
-        storage = _storage(url)
-    except Exception:  # of SQLAlchemy, of a database's own module, or of a missing one
+    for left in (4, 3, 2, 1, 0):
         try:
-            storage = _storage(url)  # another process may have made the tables at the same moment
-        except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"cannot open the study in OPTUNA_STORAGE ({reason}); expected a database address such as "
-                "postgresql://user@host/name, or unset it to use a file here"
-            ) from error
+            storage = _storage(url)
+            break
+        except (ArgumentError, ImportError) as error:  # no address, or of a database without its module
+            raise _unusable(error) from error
+        except Exception as error:  # another process may be making the tables at the same moment
+            if not left:
+                raise _unusable(error) from error
+            time.sleep(0.1 + os.getpid() % 10 / 20)  # not as long as the other one waits
     return optuna.create_study(storage=storage, study_name=f"{name}-{key[:16]}", load_if_exists=True)
+
+
+def _unusable(error: Exception) -> ValueError:
+    reason = str(error).splitlines()[0]
+    return ValueError(
+        f"cannot open the study in OPTUNA_STORAGE ({reason}); expected a database address such as "
+        "postgresql://user@host/name, or unset it to use a file here"
+    )
 
 
 def _storage(url: str) -> optuna.storages.RDBStorage:

@@ -7,18 +7,19 @@ from IPython.display import Code, Markdown, display
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Show rows under column names; floats get four digits after the point."""
-    cells = [[f"{c:.4f}" if isinstance(c, float) else str(c) for c in row] for row in rows]
-    lines = ["| " + " | ".join(line) + " |" for line in ([str(c) for c in columns], *cells)]
+    """Show rows under column names; floats are rounded to four decimals."""
+    cells = [[f"{c:.4f}" if isinstance(c, float) else str(c) for c in row] for row in (columns, *rows)]
+    cells = [[c.replace("|", "\\|").replace("\n", " ") for c in row] for row in cells]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
     display(Markdown("\n".join([lines[0], "|" + "---|" * len(columns), *lines[1:]])))
 
 
 def text(markdown: str) -> None:
-    """Show a sentence written from the values of this run."""
+    """Show a text that was written from the values of this run, as Markdown."""
     display(Markdown(markdown))
 
 
 def source(*things: object) -> None:
-    """Show the source of functions or classes of ``lib``, so that the text and the code cannot differ."""
+    """Show the source of functions or classes of ``lib``, so that what is shown is what runs."""
     for thing in things:
         display(Code(inspect.getsource(thing), language="python"))

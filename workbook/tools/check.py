@@ -1,11 +1,12 @@
-"""Check the environment: ``python -m workbook.tools.check`` prints what is there and how to mend what is not."""
+"""Check the environment: ``python -m workbook.tools.check`` says what is there, and how to put right what is wrong."""
 
-import os
 import re
 import sys
 from importlib import metadata
+from pathlib import Path
 
 from workbook.paths import DATA, ROOT
+from workbook.tools.run import cores, whole_machine
 
 
 def locked() -> dict[str, str]:
@@ -14,48 +15,68 @@ def locked() -> dict[str, str]:
     return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", text, flags=re.M))
 
 
-def problems() -> list[str]:
-    """One line for each thing that is wrong, with what to do."""
+def reinstall() -> str:
+    """The command that installs the tested versions into this environment."""
+    conda = (Path(sys.prefix) / "conda-meta").exists()
+    return "conda env update -f environment.yml" if conda else "rm .venv/.ready && make env"
+
+
+def versions() -> list[str]:
+    """A problem for each package that is missing, or not at the tested version."""
     found = []
     for name, wanted in locked().items():
         try:
             version = metadata.version(name).split("+")[0]
         except metadata.PackageNotFoundError:
-            found.append(f"{name} is not installed: rm .venv/.ready && make env")
+            found.append(f"{name} is not installed. To install it: {reinstall()}")
             continue
         if version != wanted:
-            found.append(f"{name} is {version}, the tested version is {wanted}: rm .venv/.ready && make env")
-    from lib import data
+            found.append(f"{name} is {version}, but {wanted} was tested. To install that: {reinstall()}")
+    return found
 
+
+def device() -> list[str]:
+    """Print where notebooks compute; a problem if torch or torchvision cannot be imported, or for a bad setting."""
     try:
-        folder = data.fetch(DATA)
-        print(f"data          mnist verified in {folder.relative_to(DATA.parent)}/")
-    except data.DataError as error:
-        found.append(str(error))
-    try:
-        from lib import torchvision_fix
+        from lib import compute, torchvision_fix
+        from workbook.book import threads
 
         torchvision_fix.apply()
         import torchvision
 
-        print(f"torchvision   {torchvision.__version__}")
+        compute.configure(threads())
     except (ImportError, RuntimeError) as error:
-        found.append(f"torchvision cannot be imported ({error}): rm .venv/.ready && make env")
-    return found
+        return [f"torch or torchvision cannot be imported ({error}). To install them again: {reinstall()}"]
+    except ValueError as error:  # WORKBOOK_THREADS
+        return [f"{error}. To use one thread: unset WORKBOOK_THREADS"]
+    about = compute.environment() | {"torchvision": torchvision.__version__.split("+")[0]}
+    about["cores"] = f"{cores()}, for {whole_machine(threads())} notebooks at a time"
+    for name, value in about.items():
+        print(f"{name.replace('_', ' '):15} {value}")
+    return []
+
+
+def images() -> list[str]:
+    """Print where MNIST is; a problem if it is not there and cannot be fetched. The message says what to do."""
+    try:
+        from lib.data.files import DataError, fetch
+    except ImportError:
+        return []  # ``device`` says why
+    try:
+        folder = fetch(DATA)
+    except DataError as error:
+        return [str(error)]
+    print(f"{'data':15} MNIST verified in {folder.relative_to(DATA.parent)}/")
+    return []
 
 
 def main() -> int:
     """Print the environment; exit code 1 if something is wrong."""
-    from lib import compute
-
-    compute.configure()
-    for name, value in compute.environment().items():
-        print(f"{name:13} {value}")
-    print(f"{'cores':13} {os.cpu_count()}")
-    found = problems()
+    found = [*versions(), *device(), *images()]
     for line in found:
-        print(f"PROBLEM       {line}")
-    print("everything is as tested" if not found else f"{len(found)} to mend")
+        print(f"{'PROBLEM':15} {line}")
+    wrong = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+    print(f"{wrong}, each with the way to put it right" if found else "everything is as tested")
     return bool(found)
 
 

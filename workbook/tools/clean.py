@@ -1,6 +1,6 @@
 """Keep the committed notebooks clean: ``python -m workbook.tools.clean clean | refresh | verify``.
 
-Only cells tagged ``check`` keep their outputs, which are short texts from profile smoke; nbval compares them.
+Only cells tagged ``check`` keep their outputs: short texts from profile smoke, which ``make test`` compares.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lib.atomic import write_atomic
 from workbook.paths import NOTEBOOKS
-from workbook.tools.run import execute
+from workbook.tools.run import RunError, execute
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -23,7 +23,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|tmp|work|opt|mnt)/\w|[
 
 
 def clean(notebook: dict) -> dict:
-    """A copy without outputs (except texts of cells tagged ``check``), execution data and machine metadata."""
+    """A copy without outputs (except the texts of cells tagged ``check``), execution data and machine metadata."""
     cells = []
     for i, cell in enumerate(notebook["cells"]):
         tags = cell["metadata"].get("tags", [])
@@ -44,36 +44,47 @@ def _is_text(output: dict) -> bool:
 
 
 def dump(notebook: dict) -> str:
-    """The notebook as text, in the one form that is committed."""
+    """The notebook as text, in the one form in which it is committed."""
     return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def faults(path: Path) -> list[str]:
-    """What is wrong with a committed notebook."""
+    """What is wrong with a committed notebook, and how to put it right."""
     text = path.read_text()
     notebook = json.loads(text)
     found = []
     if text != dump(clean(notebook)):
-        found.append("has outputs, execution data or metadata to strip: make clean-notebooks")
+        found.append("has outputs, execution data or metadata that are not committed: make clean-notebooks")
     if match := MACHINE_PATH.search(text):
-        found.append(f"contains the path of a machine: …{text[match.start() : match.start() + 40]!r}")
+        shown = text[match.start() : match.start() + 40]
+        found.append(f"contains a path of somebody's machine, which must go: …{shown!r}")
     checks = [c for c in notebook["cells"] if "check" in c["metadata"].get("tags", [])]
     if not any(c["outputs"] and c["execution_count"] for c in checks):
-        found.append("has no cell tagged 'check' with a stored output, so nbval would compare nothing: make refresh")
+        found.append("has no stored output to compare: tag a cell with a short output as 'check', then make refresh")
     if empty := [c["id"] for c in checks if not c["outputs"]]:
-        found.append(f"has checked cells without stored output ({', '.join(empty)}): make refresh")
+        found.append(f"has cells tagged 'check' without a stored output ({', '.join(empty)}): make refresh")
     parameters = [c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])]
     if len(parameters) != 1:
-        found.append(f"needs exactly one cell tagged 'parameters', has {len(parameters)}")
+        found.append(f"needs exactly one cell tagged 'parameters', but has {len(parameters)}")
     return found
 
 
 def refresh(path: Path) -> None:
-    """Execute a notebook in profile smoke and store the outputs of its checked cells."""
+    """Execute a notebook in profile smoke and store the outputs of its cells tagged ``check``.
+
+    Raises RunError, and changes nothing, if a cell fails.
+    """
+    import papermill
+
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["WORKBOOK_OUT"] = scratch
         executed = Path(scratch) / path.name
-        execute(path, executed, {"profile": "smoke"})
+        try:
+            execute(path, executed, {"profile": "smoke"})
+        except papermill.PapermillExecutionError as error:
+            raise RunError(f"cell [{error.exec_count}] stopped with {error.ename}: {error.evalue}") from error
+        finally:
+            del os.environ["WORKBOOK_OUT"]
         ran = {c["id"]: c for c in json.loads(executed.read_text())["cells"]}
     notebook = clean(json.loads(path.read_text()))
     for i, cell in enumerate(notebook["cells"]):
@@ -94,8 +105,13 @@ def main() -> int:
         if arguments.command == "clean":
             write_atomic(path, dump(clean(json.loads(path.read_text()))))
         elif arguments.command == "refresh":
-            refresh(path)
-            print(f"{path.name}: outputs stored")
+            try:
+                refresh(path)
+                print(f"{path.name}: outputs stored")
+            except RuntimeError as error:  # also a kernel that died
+                bad += 1
+                print(f"{path.name}: {error}; its outputs are as before", file=sys.stderr)
+                continue
         for fault in faults(path):
             bad += 1
             print(f"{path.name} {fault}", file=sys.stderr)

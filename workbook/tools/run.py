@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from lib.atomic import write_atomic
 from workbook.paths import BUILD, FIGURES, NOTEBOOKS, RELEASED, ROOT, cache_dir, executed_notebook, results_dir
@@ -27,32 +28,29 @@ MEMORY_PER_JOB = 3 * 2**30  # bytes; what the largest notebooks need
 
 
 class RunError(RuntimeError):
-    """A run that cannot start, or failed; the message is for the user."""
+    """A run that could not start, or that failed; the message is meant for the user."""
 
 
 def notebooks() -> list[str]:
-    """Names of all notebooks in reading order."""
+    """The names of all notebooks, in reading order."""
     return sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 
 
 def inputs(notebook: str, profile: str, seed: int) -> list[str]:
-    """Files on which a notebook's results depend, relative to the checkout.
+    """The files that a notebook's results depend on, relative to the checkout.
 
-    After a run they are known: itself, and the modules that it loaded. Before the first, it is all of them.
+    Its last run tells which modules it loads. Before the first run, all of them count.
     """
-    code = _known_inputs(notebook, profile, seed)
+    code = _loaded(notebook, profile, seed)
     if code is None:
         code = [str(p.relative_to(ROOT)) for part in ("lib", "workbook") for p in (ROOT / part).rglob("*.py")]
         code = [file for file in code if not file.startswith("workbook/tools/")]
-    if "lib/plots.py" in code:
-        code.append("lib/workbook.mplstyle")
-    own = [f"notebooks/{notebook}.ipynb", "data/reports.toml"]
-    results = [n for n in notebooks() if n != SCOREBOARD] if notebook == SCOREBOARD else []
-    return [*own, *sorted(code), *(str(executed_notebook(n, profile, seed).relative_to(ROOT)) for n in results)]
+    others = [n for n in notebooks() if n != SCOREBOARD] if notebook == SCOREBOARD else []
+    return [*_with_files(notebook, code), *(str(executed_notebook(n, profile, seed).relative_to(ROOT)) for n in others)]
 
 
-def _known_inputs(notebook: str, profile: str, seed: int) -> list[str] | None:
-    """The modules that the last run loaded; None if there was none, or one of them has gone."""
+def _loaded(notebook: str, profile: str, seed: int) -> list[str] | None:
+    """The modules that the last run loaded; None if that is not known, or if one of them no longer exists."""
     try:
         code = json.loads(executed_notebook(notebook, profile, seed).with_suffix(".inputs.json").read_text())
     except (OSError, ValueError):
@@ -60,16 +58,25 @@ def _known_inputs(notebook: str, profile: str, seed: int) -> list[str] | None:
     return code if all((ROOT / file).exists() for file in code) else None
 
 
+def _with_files(notebook: str, code: list[str]) -> list[str]:
+    """``code``, the notebook itself, and the files that they read."""
+    files = [f"notebooks/{notebook}.ipynb", "data/reports.toml", *sorted(code)]
+    if "lib/plots.py" in code:
+        files.append("lib/workbook.mplstyle")
+    if "lib/data/cells.py" in code and (ROOT / "data/cells").is_dir():
+        files.append("data/cells")  # the folder, because a file that is moved into it may be old
+    return files
+
+
 # --- one notebook ------------------------------------------------------------------------------------------------
 
 
 def check_parameters(path: Path, parameters: dict[str, object]) -> None:
-    """Raise RunError unless the notebook's parameters cell defines exactly these names.
+    """Raise RunError if the notebook's parameters cell lacks one of these names, or lacks profile or seed.
 
-    papermill itself only warns about unknown names, and runs with the defaults.
+    papermill itself would only warn about an unknown name, and run the notebook with its defaults.
     """
-    import papermill
-
+    papermill = _papermill()
     known = papermill.inspect_notebook(str(path))
     if unknown := [name for name in parameters if name not in known]:
         near = difflib.get_close_matches(unknown[0], known, n=1)
@@ -79,12 +86,22 @@ def check_parameters(path: Path, parameters: dict[str, object]) -> None:
         raise RunError(f"{path.name}: the cell tagged 'parameters' must define {' and '.join(missing)}")
 
 
-def execute(path: Path, copy: Path, parameters: dict[str, object]) -> None:
-    """Execute a notebook with papermill and write the executed copy, however far it came."""
+def _papermill() -> ModuleType:
+    """papermill, imported in half the time: nbformat needs no check of international addresses, which takes a second to
+    import and which jsonschema does without if it is not installed.
+    """
+    sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
+
+    return papermill
+
+
+def execute(path: Path, copy: Path, parameters: dict[str, object]) -> None:
+    """Execute a notebook with papermill, and write the executed copy even if a cell fails."""
     from traitlets.config import Config
 
-    with tempfile.TemporaryDirectory(prefix="wb-") as sockets:  # paths of sockets must be short
+    papermill = _papermill()
+    with tempfile.TemporaryDirectory(prefix="wb-") as sockets:  # the path of a socket must be short
         papermill.execute_notebook(
             str(path),
             str(copy),
@@ -101,18 +118,18 @@ def execute(path: Path, copy: Path, parameters: dict[str, object]) -> None:
 def run_notebook(notebook: str, profile: str, seed: int) -> Path:
     """Execute one notebook and, only if it succeeds, replace its figures and results. Returns its executed copy.
 
-    Everything is written to a temporary folder first, and each file is renamed into place.
-    Raises RunError that names the notebook and the cell.
+    Everything is written to a temporary folder first, and then each file is renamed into place. Raises RunError, which
+    names the notebook and the cell, if it fails.
     """
-    import papermill
     from filelock import FileLock
 
+    papermill = _papermill()
     path = NOTEBOOKS / f"{notebook}.ipynb"
     parameters = {"profile": profile, "seed": seed}
     check_parameters(path, parameters)
     target, executed = results_dir(profile, seed) / notebook, executed_notebook(notebook, profile, seed)
     failed = executed.with_suffix(".failed.ipynb")
-    start = time.monotonic()
+    start, began = time.monotonic(), time.time()
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".scratch-", dir=BUILD) as scratch, FileLock(Path(scratch) / ".lock"):
         out, copy = Path(scratch) / "figures", Path(scratch) / path.name
@@ -124,13 +141,13 @@ def run_notebook(notebook: str, profile: str, seed: int) -> Path:
             write_atomic(failed, copy.read_bytes())
             raise RunError(
                 f"{notebook}: cell [{error.exec_count}] under “{_heading(copy, error.exec_count)}” stopped with "
-                f"{error.ename}: {error.evalue}\n  the notebook as far as it came: {failed.relative_to(ROOT)}"
+                f"{error.ename}: {error.evalue}\n  the notebook up to that cell: {failed.relative_to(ROOT)}"
             ) from error
         except RuntimeError as error:  # nbclient's DeadKernelError, or a kernel that never answered
-            raise RunError(f"{notebook}: its kernel died ({error}); the machine may be short of memory") from error
+            raise RunError(f"{notebook}: its kernel died ({error}); the machine may have run out of memory") from error
         finally:
             del os.environ["WORKBOOK_OUT"]
-        if not (out / "results.json").exists():
+        if not all((out / f"{name}.json").exists() for name in ("results", "timings", "inputs")):
             raise RunError(f"{notebook} recorded no results: it must call open_book, record and check")
         target.mkdir(parents=True, exist_ok=True)
         loaded = (out / "inputs.json").read_text()
@@ -141,11 +158,23 @@ def run_notebook(notebook: str, profile: str, seed: int) -> Path:
         for old in target.iterdir():
             if old.name not in {file.name for file in produced}:
                 old.unlink()
-        write_atomic(executed.with_suffix(".inputs.json"), loaded)
+        edited = [file for file in _with_files(notebook, json.loads(loaded)) if _younger(ROOT / file, began)]
+        if edited:  # without this file, ``due`` takes the run for one that is out of date
+            executed.with_suffix(".inputs.json").unlink(missing_ok=True)
+            print(f"{notebook}: {', '.join(edited)} changed while it ran, so it will run again next time", flush=True)
+        else:
+            write_atomic(executed.with_suffix(".inputs.json"), loaded)
         write_atomic(executed, copy.read_bytes())
         failed.unlink(missing_ok=True)
     print(f"{notebook} ({profile}, seed {seed}): {time.monotonic() - start:.0f} s", flush=True)
     return executed
+
+
+def _younger(path: Path, began: float) -> bool:
+    try:
+        return path.stat().st_mtime > began
+    except OSError:  # it has been deleted
+        return True
 
 
 def _heading(path: Path, exec_count: int) -> str:
@@ -164,95 +193,137 @@ def _heading(path: Path, exec_count: int) -> str:
 
 
 def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, threads: int, retrain: bool) -> int:
-    """Bring every notebook, or one, up to date; returns Snakemake's exit code."""
-    targets = notebooks() if notebook == "all" else [_named(notebook)]
-    wanted = [executed_notebook(n, profile, seed) for seed in seeds for n in targets]
-    environment = _environment(threads, retrain)
-    with _exclusive():
-        for name, seed in [(n, seed) for seed in seeds for n in notebooks()]:
-            if not _published(results_dir(profile, seed) / name):
-                executed_notebook(name, profile, seed).unlink(missing_ok=True)  # a figure was deleted: run again
-        _remove_leftovers()
-        command = [sys.executable, "-m", "snakemake", "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime"]
-        command += ["--keep-going", "--cores", str(jobs * threads), "--config", f"threads={threads}"]
-        command += ["--forceall"] if retrain else []
-        paths = ["--", *(str(path.relative_to(ROOT)) for path in wanted)]
-        where = {"cwd": ROOT, "env": environment}
-        done = subprocess.run([*command, "--dry-run", *paths], **where, capture_output=True, text=True)
-        if done.returncode:
-            print(done.stdout, done.stderr, file=sys.stderr)
-            return done.returncode
-        due = sorted(set(re.findall(r"output: build/\S+/(\w+)\.ipynb", done.stdout)))
-        if not due:
-            print("nothing has changed")
-            return 0
-        print(f"{len(due)} of {len(notebooks())} notebooks to run, {jobs} at a time: {', '.join(due)}")
-        if profile == "full":
-            print(missing_trainings(due, retrain))
-        sys.stdout.flush()
-        done = subprocess.run([*command, "--quiet", "progress", "rules", *paths], **where)
-        from workbook import scoreboard
+    """Bring all notebooks, or one, up to date, and write the scoreboards; returns Snakemake's exit code."""
+    from workbook import scoreboard
 
+    targets = notebooks() if notebook == "all" else [_named(notebook)]
+    if retrain:
+        os.environ["WORKBOOK_RETRAIN"] = "1"
+    code = 0
+    with _exclusive():
+        _remove_leftovers()
+        runs = due(profile, seeds, targets, retrain)
+        before = [_stamp(profile, *run) for run in runs]
+        if runs:
+            total = len(seeds) * len(notebooks())
+            work = f"{len(runs)} of {total} {'notebooks to run' if len(seeds) == 1 else 'runs to do'}"
+            print(f"{work}, {jobs} at a time: {', '.join(_label(*run) for run in runs)}")
+            if profile == "full":
+                print(missing_trainings(runs))
+            sys.stdout.flush()
+            command = [*_snakemake(profile, seeds, targets, retrain, jobs, threads), "--quiet", "all"]
+            code = subprocess.run(command, cwd=ROOT, env=_environment(threads)).returncode
+        else:
+            print("nothing has changed")
         for seed in seeds:
             print(f"figures and scoreboard: {scoreboard.write(profile, [seed]).parent.relative_to(ROOT)}/")
         if len(seeds) > 1:
-            print(f"mean over {len(seeds)} seeds: {scoreboard.write(profile, seeds).relative_to(ROOT)}")
+            print(f"means over {len(seeds)} seeds: {scoreboard.write(profile, seeds).relative_to(ROOT)}")
+    if code:
+        left = [_label(*run) for run, stamp in zip(runs, before, strict=True) if _stamp(profile, *run) in (0, stamp)]
+        print(f"not finished: {', '.join(left) or 'Snakemake itself'}; old figures are kept", file=sys.stderr)
+        print("The reason is above, or in the newest file in .snakemake/log/.", file=sys.stderr)
+    return code
+
+
+def _stamp(profile: str, seed: int, notebook: str) -> int:
+    """When a notebook's executed copy was written; 0 if there is none."""
+    path = executed_notebook(notebook, profile, seed)
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def due(profile: str, seeds: list[int], targets: list[str], retrain: bool = False) -> list[tuple[int, str]]:
+    """(seed, notebook) of all runs that are needed before these notebooks are up to date, in reading order.
+
+    Snakemake compares times and contents of files. It does not see that a figure or a module is gone: such a notebook's
+    executed copy is deleted first. Raises RunError if Snakemake cannot read the graph.
+    """
+    for seed in seeds:
+        for name in notebooks():
+            if not _published(results_dir(profile, seed) / name) or _loaded(name, profile, seed) is None:
+                executed_notebook(name, profile, seed).unlink(missing_ok=True)
+    command = [*_snakemake(profile, seeds, targets, retrain), "--dry-run"]
+    done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True)
     if done.returncode:
-        print("some notebooks failed, see above; the others are finished, old figures are kept", file=sys.stderr)
-    return done.returncode
+        raise RunError(f"Snakemake cannot read the graph of notebooks\n{done.stdout}{done.stderr}")
+    found = re.findall(rf"output: build/{profile}/seed(\d+)/(\w+)\.ipynb", done.stdout)
+    return sorted({(int(seed), name) for seed, name in found})
 
 
-def _environment(threads: int, retrain: bool) -> dict[str, str]:
+def _snakemake(
+    profile: str, seeds: list[int], targets: list[str], retrain: bool, jobs: int = 1, threads: int = 1
+) -> list[str]:
+    """Command that brings these notebooks up to date."""
+    wanted = [executed_notebook(name, profile, seed) for seed in seeds for name in targets]
+    command = [sys.executable, "-m", "snakemake", *(str(path.relative_to(ROOT)) for path in wanted)]
+    command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--keep-going"]
+    command += ["--cores", str(jobs * threads), "--config", f"threads={threads}"]
+    return [*command, "--forceall"] if retrain else command
+
+
+def _environment(threads: int = 1) -> dict[str, str]:
     """Environment of the notebooks' processes."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PATH": path, "WORKBOOK_THREADS": str(threads)}
     for name in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
         environment[f"{name}_NUM_THREADS"] = str(threads)
     if threads > 1:
-        environment["GOMP_SPINCOUNT"] = "10000"  # else threads spin while another process holds their core
-    if retrain:
-        environment["WORKBOOK_RETRAIN"] = "1"
+        environment["GOMP_SPINCOUNT"] = "10000"  # otherwise threads spin while another process holds their core
     return environment
 
 
-def missing_trainings(due: list[str], retrain: bool) -> str:
-    """Which trainings these notebooks used when the gallery was made that are not here now, and about how long they
-    took then. What a changed notebook will ask for is not known before it runs.
+def _label(seed: int, notebook: str) -> str:
+    return f"{notebook} (seed {seed})" if seed else notebook
+
+
+def missing_trainings(runs: list[tuple[int, str]]) -> str:
+    """What these runs of profile full will have to train, and about how long that takes: the trainings that they used
+    last time and that are no longer here. What a notebook asks for since it was changed is not known before it runs.
     """
-    if retrain:
-        os.environ["WORKBOOK_RETRAIN"] = "1"
-    here = set() if retrain or not RELEASED.exists() else {file.name for file in RELEASED.iterdir()}
-    here |= {file.name for file in cache_dir().glob("*.safetensors")}
+    here = {file.name for file in cache_dir().glob("*.safetensors")}
+    if RELEASED.exists() and not os.environ.get("WORKBOOK_RETRAIN"):
+        here |= {file.name for file in RELEASED.iterdir()}
     seconds: dict[str, float] = {}
-    of: dict[str, int] = {}
-    for name in due:
-        try:
-            used = json.loads((FIGURES / name / "timings.json").read_text()).get("trainings", {})
-        except (OSError, ValueError):
-            continue
-        absent = {file: spent for file, spent in used.items() if file not in here}
+    counts: dict[str, int] = {}
+    for seed, name in runs:
+        used = _used(results_dir("full", seed) / name)
+        if used is None and seed:  # never run with this seed: what the gallery used, all of it
+            used = {f"seed {seed}: {file}": spent for file, spent in (_used(FIGURES / name) or {}).items()}
+        absent = {file: spent for file, spent in (used or {}).items() if file not in here}
         seconds |= absent
         if absent:
-            of[name] = len(absent)
+            counts[_label(seed, name)] = len(absent)
     if not seconds:
-        return "all trainings are here, as far as the gallery tells"
-    listed = ", ".join(f"{name} {count}" for name, count in of.items())
-    minutes = sum(seconds.values()) / 60
-    return f"{len(seconds)} trainings to run first, about {minutes:.0f} minutes of one core: {listed}"
+        return "nothing has to be trained, as far as the last results tell"
+    listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+    trainings = f"{len(seconds)} trainings are" if len(seconds) > 1 else "1 training is"
+    return f"{trainings} not here yet, about {sum(seconds.values()) / 60:.0f} min on one core: {listed}"
+
+
+def _used(folder: Path) -> dict[str, float] | None:
+    """{file: seconds} of the trainings behind these results; None if there are no results."""
+    try:
+        return json.loads((folder / "timings.json").read_text()).get("trainings", {})
+    except (OSError, ValueError):
+        return None
 
 
 def whole_machine(threads: int) -> int:
-    """How many notebooks at a time use this machine's cores, as far as its memory carries them."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many notebooks to run at a time: as many as there are cores for their threads, and memory."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
-        memory = cores * MEMORY_PER_JOB
-    return max(1, min(cores // threads, memory // MEMORY_PER_JOB))
+        memory = cores() * MEMORY_PER_JOB
+    return max(1, min(cores() // threads, memory // MEMORY_PER_JOB))
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _remove_leftovers() -> None:
-    """Delete the scratch folders of runs that were killed: those whose lock nobody holds."""
+    """Delete the scratch folders that killed runs left behind: those whose lock nobody holds."""
     from filelock import FileLock, Timeout
 
     for folder in BUILD.glob(".scratch-*"):
@@ -264,7 +335,7 @@ def _remove_leftovers() -> None:
 
 
 def _named(notebook: str) -> str:
-    """The notebook's full name from its name, number or file name."""
+    """The full name of a notebook, given its name, its number or its file."""
     name = Path(notebook).name.removesuffix(".ipynb")
     there = notebooks()
     for candidate in there:
@@ -276,7 +347,7 @@ def _named(notebook: str) -> str:
 
 
 def _published(folder: Path) -> bool:
-    """Whether all figures that the records of a folder name are there."""
+    """Whether a folder has its records, and all the figures that these name."""
     try:
         records = [json.loads((folder / f"{name}.json").read_text()) for name in ("results", "timings")]
     except (OSError, ValueError):
@@ -286,7 +357,7 @@ def _published(folder: Path) -> bool:
 
 @contextmanager
 def _exclusive() -> Iterator[None]:
-    """Hold this checkout's run lock, which the system frees when its holder dies."""
+    """Hold the run lock of this checkout, which the system releases when its holder dies."""
     from filelock import FileLock, Timeout
 
     BUILD.mkdir(exist_ok=True)
@@ -294,18 +365,18 @@ def _exclusive() -> Iterator[None]:
         with FileLock(BUILD / ".run.lock", timeout=0):
             yield
     except Timeout:
-        raise RunError("another run is at work in this checkout; wait for it to end") from None
+        raise RunError("another run is already going on in this checkout; wait until it has finished") from None
 
 
 def _seed(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0, not {text!r}")
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a seed is a whole number, 0 or more, not {text!r}")
     return int(text)
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, not {text!r}")
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, not {text!r}")
     return int(text)
 
 
@@ -313,13 +384,13 @@ def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m workbook.tools.run", description="Run notebooks headless.")
     commands = parser.add_subparsers(dest="command", required=True)
-    figures = commands.add_parser("figures", help="the whole graph, or one notebook")
+    figures = commands.add_parser("figures", help="all notebooks, or one")
     figures.add_argument("--seeds", type=_seed, nargs="+", default=[0])
     figures.add_argument("--notebook", default="all", help="name or number, or all")
-    figures.add_argument("--jobs", type=_positive, help="notebooks at a time (default: as many as the machine carries)")
-    figures.add_argument("--threads", type=_positive, default=1, help="threads of each; changes the last digits")
-    figures.add_argument("--retrain", action="store_true", help="use no released training, and train in a cache apart")
-    single = commands.add_parser("notebook", help="one notebook, now")
+    figures.add_argument("--jobs", type=_positive, help="notebooks at a time (default: what the machine can hold)")
+    figures.add_argument("--threads", type=_positive, default=1, help="threads for each; affects the last digits")
+    figures.add_argument("--retrain", action="store_true", help="use no released training; train into a separate cache")
+    single = commands.add_parser("notebook", help="one notebook, even if it is up to date")
     single.add_argument("notebook")
     single.add_argument("--seed", type=_seed, default=0)
     for command in (figures, single):
@@ -334,6 +405,9 @@ def main() -> int:
     except RunError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; notebooks and trainings that were finished are kept", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -1,0 +1,155 @@
+"""Jupyter kernels that start at once: forks of a process that has already imported what notebooks import.
+
+Importing torch and the rest takes seconds, which is more than many notebooks need to run in profile smoke. Here one
+process imports it, nothing of ``lib`` or ``workbook`` among it, and waits at a socket. For each kernel it forks a child
+that becomes the kernel; only how a kernel starts is different from Jupyter's own way, and ``use`` is all that tests
+call. What a process draws at random when it starts is shared by all forks, which is why there can be several such
+processes, each with its own PYTHONHASHSEED.
+"""
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from jupyter_client.provisioning import local_provisioner
+
+ADDRESS = "FORKED_KERNELS"  # environment variable: at which socket to ask for a kernel
+CLOCK = "INVERTED_CLOCK"  # environment variable: whether a kernel of ours is to measure wrong durations
+# the first optimiser imports torch._dynamo; what a single notebook imports is not worth a place here
+IMPORTS = (
+    "ipykernel.kernelapp",
+    "IPython.core.completer",
+    "matplotlib_inline.backend_inline",
+    "matplotlib.pyplot",
+    "torch._dynamo",
+    "safetensors.torch",
+    "filelock",
+    "scipy.stats",
+    "scipy.optimize",
+    "scipy.ndimage",
+    "sklearn.cluster",
+    "sklearn.manifold",
+    "sklearn.mixture",
+    "sklearn.neighbors",
+    "sklearn.model_selection",
+    "seaborn",
+    "pandas",
+    "optuna",
+    "sqlalchemy",
+    "ipywidgets",
+)
+
+
+class Kernel:
+    """What Jupyter needs of subprocess.Popen, for a process that is not our child."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, arguments: list[str], env: dict[str, str], cwd: str):
+        self.life = socket.socket(socket.AF_UNIX)  # the kernel holds the other end until it dies
+        self.life.connect(os.environ[ADDRESS])
+        self.life.sendall(json.dumps([arguments, env, cwd]).encode() + b"\n")
+        answer = self.life.makefile().readline()
+        if not answer:
+            raise RuntimeError("the process that kernels are forked from has died")
+        self.pid = int(answer)
+
+    def poll(self) -> int | None:
+        """None while the kernel lives."""
+        return 0 if select.select([self.life], [], [], 0)[0] else None
+
+    def wait(self) -> int:
+        """Wait until it is dead."""
+        self.life.recv(1)
+        return 0
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+
+def use() -> None:
+    """From now on this process's kernels are forked."""
+
+    def launch(cmd: list[str], *, env: dict[str, str] | None = None, cwd: str | None = None, **_: object) -> Kernel:
+        return Kernel(cmd[cmd.index("ipykernel_launcher") + 1 :], dict(env or os.environ), str(cwd or os.getcwd()))
+
+    local_provisioner.launch_kernel = launch
+
+
+def serve(server: socket.socket) -> None:
+    """Import, then fork a kernel for each request, until standard input is closed."""
+    for name in IMPORTS:
+        importlib.import_module(name)
+    gc.freeze()  # no child looks through all that for garbage
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children
+    while server in select.select([server, sys.stdin], [], [])[0]:
+        life, _ = server.accept()
+        arguments, env, cwd = json.loads(life.makefile().readline())
+        if not os.fork():
+            server.close()
+            become_kernel(life, arguments, env, cwd)
+        life.close()
+
+
+def become_kernel(life: socket.socket, arguments: list[str], env: dict[str, str], cwd: str) -> None:
+    """Turn this process into the kernel that ``python -m ipykernel_launcher`` would have been."""
+    import numpy
+    from ipykernel.kernelapp import IPKernelApp
+    from matplotlib import rcParams
+
+    os.setsid()  # a group of its own, which Jupyter kills as a whole
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    del sys.path[0]  # the folder of this file
+    life.sendall(f"{os.getpid()}\n".encode())
+    numpy.random.seed()  # else it would be the same in all kernels
+    rcParams["backend"] = os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    if env.get(CLOCK):
+        for name in ("perf_counter", "monotonic", "process_time", "time"):
+            setattr(time, name, inverted(getattr(time, name)))
+    IPKernelApp.launch_instance([*arguments, f"--IPKernelApp.parent_handle={os.getppid()}"])
+    sys.exit()
+
+
+def inverted(clock: Callable[[], float]) -> Callable[[], float]:
+    """A clock for the code of notebooks, ``lib`` and ``workbook`` by which the longer of two steps is the shorter."""
+    last = shown = clock()
+
+    def read() -> float:
+        nonlocal last, shown
+        now = clock()
+        if sys._getframe(1).f_globals["__name__"].split(".")[0] not in ("__main__", "lib", "workbook"):
+            return now
+        shown += 1 / (now - last + 1e-3)
+        last = now
+        return shown
+
+    return read
+
+
+def start(address: str, hash_seed: int) -> subprocess.Popen:
+    """Start a process that forks kernels. It ends when its ``stdin`` is closed, at the latest with this process."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(address)
+        server.listen(64)
+        return subprocess.Popen(
+            [sys.executable, __file__, str(server.fileno())],
+            stdin=subprocess.PIPE,
+            pass_fds=[server.fileno()],
+            env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
+            start_new_session=True,  # Ctrl-C reaches only pytest
+        )
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,270 @@
+import json
+import sys
+import types
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from lib import compute, progress
+from workbook import book as books
+from workbook import cache, records, show
+from workbook.paths import BUILD, ROOT
+from workbook.records import items_of, load_results
+
+ALT = "A straight line that rises from zero to one."
+
+
+@pytest.fixture
+def book():
+    return books.open_book("13_cnn", "smoke", 0)
+
+
+def line():
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1])
+    return fig
+
+
+def stored(book, file="results"):
+    return json.loads((book.folder / f"{file}.json").read_text())
+
+
+def test_record_and_answer_are_written_at_once(book):
+    book.record("linma2472.num-cnn-params", torch.tensor(28938), note="counted")
+    book.answer("linma2472.q-2.1", "Two   convolutions\nand more.", value=3)
+    items = stored(book)["items"]
+    assert items["linma2472.num-cnn-params"] == {"value": 28938, "note": "counted"}
+    assert items["linma2472.q-2.1"] == {"answer": "Two convolutions and more.", "value": 3}
+    assert stored(book)["profile"] == "smoke"
+    assert stored(book)["environment"]["threads"] == torch.get_num_threads()
+
+
+def test_durations_of_a_value_are_kept_apart_and_joined_when_read(book):
+    book.record("linma2472.table-cnn", {"input": [1]}, durations={"time_s": 0.25}, tolerance={"input": 0.5})
+    assert stored(book)["items"]["linma2472.table-cnn"] == {"value": {"input": [1]}, "tolerance": {"input": 0.5}}
+    assert stored(book, "timings")["items"]["linma2472.table-cnn"] == {"durations": {"time_s": 0.25}}
+    joined = load_results(book.folder)["items"]["linma2472.table-cnn"]
+    assert joined["value"] == {"input": [1], "time_s": 0.25}
+
+
+def test_durations_need_a_value_to_belong_to(book):
+    for wrong in ({"value": 3}, {"value": {"a": 1}, "seconds": True}):
+        with pytest.raises(ValueError, match="durations belong to a value that is a dict"):
+            book.record("linma2472.table-cnn", wrong.pop("value"), durations={"time_s": 1.0}, **wrong)
+
+
+def test_recording_again_forgets_old_durations(book):
+    book.record("linma2472.table-cnn", {"input": [1]}, durations={"time_s": 0.25})
+    book.record("linma2472.table-cnn", {"input": [2]})
+    assert load_results(book.folder)["items"]["linma2472.table-cnn"]["value"] == {"input": [2]}
+
+
+def test_recording_again_moves_a_value_or_a_figure_that_is_no_longer_a_duration(book):
+    for seconds in (True, False):
+        book.record("linma2472.num-cnn-duration", 0.1, seconds=seconds)
+        book.figure(line(), "linma2472.fig-11", alt=ALT, seconds=seconds)
+    assert stored(book)["items"] == {"linma2472.num-cnn-duration": {"value": 0.1}}
+    assert stored(book)["figures"].keys() == {"linma2472.fig-11"}
+    assert stored(book, "timings")["items"] == stored(book, "timings")["figures"] == {}
+
+
+def test_none_is_no_value(book):
+    with pytest.raises(ValueError, match=r"cannot record None as the value of linma2472\.num-cnn-params"):
+        book.record("linma2472.num-cnn-params", None)
+    assert not (book.folder / "results.json").exists()
+
+
+def test_unknown_item_is_refused_with_a_hint(book):
+    with pytest.raises(KeyError, match=r"no item 'linma2472.num-cnn-parms'; did you mean linma2472.num-cnn-params"):
+        book.record("linma2472.num-cnn-parms", 1)
+
+
+def test_item_of_another_notebook_is_refused(book):
+    with pytest.raises(KeyError, match="belongs to notebook 01_feedforward, not to 13_cnn"):
+        book.record("cpsc453.num-accuracy", 0.98)
+    with pytest.raises(KeyError, match="belongs to notebook 01_feedforward"):
+        book.figure(line(), "cpsc453.fig-01", alt=ALT)
+    assert not (book.folder / "results.json").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.array([1.0, np.nan]), {"a": [float("inf")]}])
+def test_numbers_that_are_not_finite_are_refused(book, value):
+    with pytest.raises(ValueError, match="not a finite number"):
+        book.record("linma2472.num-cnn-params", value)
+
+
+def test_what_json_cannot_hold_is_refused(book):
+    with pytest.raises(TypeError, match="cannot record a object"):
+        book.record("linma2472.num-cnn-params", object())
+
+
+def test_answers_are_for_questions_and_not_empty(book):
+    with pytest.raises(ValueError, match="is a number: use record"):
+        book.answer("linma2472.num-cnn-params", "28938")
+    with pytest.raises(ValueError, match="is empty"):
+        book.answer("linma2472.q-2.1", " ")
+
+
+def test_figures_need_alt_text(book):
+    with pytest.raises(ValueError, match="needs alt text"):
+        book.figure(line(), "linma2472.fig-07", alt="plot")
+
+
+def test_figures_repeat_byte_for_byte_and_carry_their_alt_text(book):
+    plt.close("all")
+    book.figure(line(), "linma2472.fig-07", alt=ALT)
+    first = (book.folder / "linma2472.fig-07.png").read_bytes()
+    book.figure(line(), "linma2472.fig-07", alt=ALT)
+    assert (book.folder / "linma2472.fig-07.png").read_bytes() == first
+    assert ALT.encode() in first
+    assert stored(book)["figures"]["linma2472.fig-07"] == {"file": "linma2472.fig-07.png", "alt": ALT}
+    assert not plt.get_fignums()
+
+
+def test_seconds_are_kept_apart(book):
+    book.record("linma2472.num-cnn-duration", [0.1, 0.2], seconds=True)
+    book.figure(line(), "linma2472.fig-11", alt=ALT, seconds=True)
+    assert stored(book)["items"] == {"linma2472.num-cnn-duration": {"in": "timings.json"}}
+    assert stored(book)["figures"] == {}
+    assert stored(book, "timings")["items"].keys() == {"linma2472.num-cnn-duration"}
+    assert load_results(book.folder)["items"] == {"linma2472.num-cnn-duration": {"value": [0.1, 0.2]}}
+
+
+def test_missing_items_are_named(book):
+    assert len(book.missing()) == 20
+    book.record("linma2472.num-cnn-params", 28938)
+    book.record("linma2472.fig-09", {"start": 1.0})  # a figure with numbers needs its picture too
+    assert "linma2472.fig-09" in book.missing()
+    book.figure(line(), "linma2472.fig-09", alt=ALT)
+    book.figure(line(), "linma2472.fig-10", alt=ALT)  # and a picture its numbers
+    assert len(book.missing()) == 18
+    assert "linma2472.fig-10" in book.missing()
+    with pytest.raises(ValueError, match=r"has not recorded linma2472\.q-2\.1"):
+        book.check()
+
+
+def test_a_complete_book_says_how_many_items_it_has(capsys):
+    book = books.open_book("15_create_what_you_want", "smoke", 0)
+    for item, about in items_of(book.notebook).items():
+        if about["kind"] == "question":
+            book.answer(item, "Yes.", value=about.get("reported"))
+        elif about["kind"] == "figure":
+            book.figure(line(), item, alt=ALT)
+        if about["kind"] != "question" and "reported" in about:
+            book.record(item, about["reported"])
+    capsys.readouterr()
+    book.check()
+    assert capsys.readouterr().out == "3 of 3 items recorded\n"
+
+
+def test_damaged_results_are_named(tmp_path):
+    (tmp_path / "results.json").write_text('{"items"')
+    with pytest.raises(ValueError, match=r"results\.json is not valid JSON"):
+        load_results(tmp_path)
+    assert load_results(tmp_path / "nowhere") is None
+
+
+def test_plain_rounds_to_six_digits():
+    assert books.plain({1: (np.float64(0.123456789), True, None, "x")}) == {"1": [0.123457, True, None, "x"]}
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "0"])
+def test_bad_seed(seed):
+    with pytest.raises(ValueError, match="seed must be a whole number"):
+        books.open_book("13_cnn", "smoke", seed)
+
+
+@pytest.mark.parametrize("text", ["two", "0", "-1", "1.5", "", "²"])
+def test_threads_must_be_a_number(monkeypatch, text):
+    monkeypatch.setenv("WORKBOOK_THREADS", text)
+    with pytest.raises(ValueError, match="WORKBOOK_THREADS must be a whole number, 1 or more, got"):
+        books.open_book("13_cnn", "smoke", 0)
+
+
+def test_threads_are_those_of_the_environment_by_default_one(monkeypatch):
+    asked = []
+    monkeypatch.setattr(compute, "configure", asked.append)
+    monkeypatch.delenv("WORKBOOK_THREADS", raising=False)
+    books.open_book("13_cnn", "smoke", 0)
+    monkeypatch.setenv("WORKBOOK_THREADS", "3")
+    books.open_book("13_cnn", "smoke", 0)
+    assert asked == [1, 3]
+
+
+def test_a_students_own_run_leaves_the_gallery_alone(monkeypatch):
+    monkeypatch.setattr(progress, "plain", None)
+    books.open_book("13_cnn", "smoke", 0)
+    assert progress.plain is True, "a batch run prints lines"
+    monkeypatch.delenv("WORKBOOK_OUT")
+    assert books.open_book("13_cnn", "full", 0).folder == BUILD / "lab/full/seed0/13_cnn"
+    assert progress.plain is False, "and somebody who watches gets a bar"
+
+
+def test_mnist_has_the_size_of_the_profile(monkeypatch):
+    asked = []
+    monkeypatch.setattr(books.data, "mnist", lambda *arguments: asked.append(arguments))
+    books.open_book("13_cnn", "smoke", 0).mnist()
+    books.open_book("13_cnn", "full", 0).mnist("fashion-mnist")
+    assert asked == [(ROOT / "data", "mnist", 2000, 1000), (ROOT / "data", "fashion-mnist", 60_000, 10_000)]
+
+
+def test_smoke_reads_the_first_images():
+    train, test = books.open_book("13_cnn", "smoke", 0).mnist()
+    assert (len(train), len(test)) == (2000, 1000)
+    assert train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+
+
+def test_trainings_are_named_in_the_results_and_their_seconds_kept_apart(book, monkeypatch):
+    monkeypatch.setattr(cache, "used", {"vae-2.safetensors": 61.5, "cnn-1.safetensors": 3.25})
+    monkeypatch.setattr(cache, "stale", {"vae-0.safetensors": "lib.models.vae.VAE changed"})
+    book.record("linma2472.num-cnn-params", 28938)
+    assert stored(book)["trainings"] == ["cnn-1.safetensors", "vae-2.safetensors"]
+    assert stored(book, "timings")["trainings"] == {"vae-2.safetensors": 61.5, "cnn-1.safetensors": 3.25}
+    assert stored(book, "timings")["stale"] == {"vae-0.safetensors": "lib.models.vae.VAE changed"}
+    assert "61.5" not in (book.folder / "results.json").read_text()
+
+
+def test_a_training_after_the_last_record_is_named_too(book, monkeypatch):
+    monkeypatch.setattr(cache, "used", {})
+    monkeypatch.setattr(book, "missing", list)
+    book.record("linma2472.num-cnn-params", 28938)
+    cache.used["cnn-1.safetensors"] = 3.25
+    book.check()
+    assert stored(book)["trainings"] == ["cnn-1.safetensors"]
+
+
+def test_inputs_are_exactly_the_modules_that_are_loaded(book, monkeypatch):
+    def module(path):
+        return types.SimpleNamespace(__file__=path and str(path))
+
+    loaded = {
+        "lib": module(ROOT / "lib/__init__.py"),
+        "lib.models.vae": module(ROOT / "lib/models/vae.py"),
+        "workbook.book": module(ROOT / "workbook/book.py"),
+        "library": module(ROOT / "library.py"),  # only begins like lib
+        "tests.conftest": module(ROOT / "tests/conftest.py"),
+        "workbook.elsewhere": module("/elsewhere/workbook/elsewhere.py"),
+        "lib.of_a_test": module(None),
+        "json": json,
+    }
+    monkeypatch.setattr(records, "sys", types.SimpleNamespace(modules=loaded))
+    assert records.loaded_code() == ["lib/__init__.py", "lib/models/vae.py", "workbook/book.py"]
+    book.record("linma2472.num-cnn-params", 28938)
+    assert json.loads((book.folder / "inputs.json").read_text()) == records.loaded_code()
+
+
+def test_inputs_of_this_process_are_files_of_this_checkout():
+    code = records.loaded_code()
+    assert {"lib/compute.py", "workbook/book.py", "workbook/cache.py"} <= set(code)
+    assert all((ROOT / file).is_file() for file in code)
+    ours = [name for name, m in sys.modules.items() if name.split(".")[0] in ("lib", "workbook") and m.__spec__.origin]
+    assert len(code) == len(ours)
+
+
+def test_tables_show_rounded_numbers_and_survive_bars_in_their_cells(monkeypatch):
+    shown = []
+    monkeypatch.setattr(show, "display", lambda markdown: shown.append(markdown.data))
+    show.table(["model", "p(x|z)"], [["CNN", 0.99456], ["a|b\nc", 3]])
+    assert shown == ["| model | p(x\\|z) |\n|---|---|\n| CNN | 0.9946 |\n| a\\|b c | 3 |"]

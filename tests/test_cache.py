@@ -1,0 +1,478 @@
+"""The same training is done once: cached, shared by processes, gone on with after a crash; bad files are not used."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from lib import compute
+from workbook import cache, fingerprint
+from workbook.cache import trained
+from workbook.paths import ROOT, cache_dir
+
+
+@pytest.fixture(autouse=True)
+def _nothing_released(monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, "RELEASED", tmp_path / "released")
+    cache.released.cache_clear()
+    yield
+    cache.released.cache_clear()
+
+
+def train(log, n=3, seed=0):
+    with open(log, "a") as file:
+        file.write("trained\n")
+    return {"w": torch.full((2,), float(n)), "b": torch.tensor(seed)}, {"loss": [1.0 / n], "steps": [(1, 2)]}
+
+
+@pytest.fixture
+def log(tmp_path):
+    file = tmp_path / "log"
+    file.touch()
+    return file
+
+
+def times(log):
+    return len(log.read_text().splitlines())
+
+
+def files():
+    return sorted(cache_dir().glob("*.safetensors"))
+
+
+# --- hits and misses ---------------------------------------------------------------------------------------------
+
+
+def test_a_hit_equals_a_miss_and_does_not_train(log):
+    first = trained("probe", train, log=str(log))
+    second = trained("probe", train, log=str(log), n=3, seed=0)
+    assert times(log) == 1
+    assert first.state.keys() == second.state.keys()
+    assert all(first.state[name].equal(second.state[name]) for name in first.state)
+    assert first.history == second.history == {"loss": [1 / 3], "steps": [[1, 2]]}
+    trained("probe", train, log=str(log), n=4)
+    trained("another name", train, log=str(log))
+    assert times(log) == 3
+    assert len(files()) == 3
+
+
+def test_what_a_process_used_is_listed_with_its_seconds(log, monkeypatch):
+    monkeypatch.setattr(cache, "used", {})
+    trained("probe", train, log=str(log))
+    assert list(cache.used) == [files()[0].name]
+    monkeypatch.setattr(cache, "used", {})
+    trained("probe", train, log=str(log))
+    assert list(cache.used) == [files()[0].name]
+    assert all(isinstance(seconds, float) for seconds in cache.used.values())
+
+
+def test_a_file_holds_safetensors_and_json_only(log):
+    torch.set_num_threads(1)
+    trained("probe", train, log=str(log))
+    (file,) = files()
+    content = file.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    head = json.loads(content[8 : 8 + size])
+    assert {name: entry["dtype"] for name, entry in head.items() if name != "__metadata__"} == {"w": "F32", "b": "I64"}
+    assert len(content) == 8 + size + 2 * 4 + 8
+    about = json.loads(head["__metadata__"]["about"])
+    assert about["name"] == "probe"
+    assert about["history"]["loss"] == [1 / 3]
+    assert about["seconds"] >= 0
+    assert about["environment"] == compute.environment()
+    assert about["environment"]["threads"] == 1
+    assert {"python", "torch", "processor", "device", "fast_precision"} <= about["environment"].keys()
+    assert about["settings"] == {"log": str(log), "n": 3, "seed": 0}
+    assert f"{__name__}.train" in about["sources"]
+    assert cache.file_name(about) == file.name
+
+
+def test_a_file_name_is_the_same_for_every_thread_count_and_processor(log, monkeypatch):
+    trained("probe", train, log=str(log))
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    monkeypatch.setattr(compute, "_processor", lambda: "another")
+    try:
+        trained("probe", train, log=str(log))
+    finally:
+        torch.set_num_threads(before)
+    assert times(log) == 1
+
+
+# --- damage ------------------------------------------------------------------------------------------------------
+
+
+def truncated(file):
+    file.write_bytes(file.read_bytes()[:-3])
+
+
+def emptied(file):
+    file.write_bytes(b"")
+
+
+def with_a_flipped_weight(file):
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def with_a_flipped_history(file):
+    content = file.read_bytes()
+    assert b'\\"loss\\": [0.3' in content
+    file.write_bytes(content.replace(b'\\"loss\\": [0.3', b'\\"loss\\": [0.2'))
+
+
+def foreign_safetensors(file):
+    save_file({"w": torch.ones(2), "b": torch.tensor(0)}, file)
+
+
+def foreign_safetensors_with_a_head(file):
+    save_file({"w": torch.ones(2), "b": torch.tensor(0)}, file, {"about": "{}", "sha256": "0"})
+
+
+def not_safetensors(file):
+    file.write_text("<html>404: not found</html>")
+
+
+def of_another_training(file):
+    other = cache_dir() / trained_file(n=9)
+    other.rename(file)
+
+
+def of_another_name(file):
+    _, about = cache.unpacked(file.read_bytes())
+    file.write_bytes(cache.packed({"w": torch.zeros(2)}, about | {"name": "another"}))
+
+
+def a_number(file):
+    file.write_bytes((1).to_bytes(8, "little") + b"7")
+
+
+def trained_file(**settings):
+    before = set(files())
+    trained("probe", train, log=os.devnull, **settings)
+    return next(iter(set(files()) - before)).name
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        truncated,
+        emptied,
+        with_a_flipped_weight,
+        with_a_flipped_history,
+        foreign_safetensors,
+        foreign_safetensors_with_a_head,
+        not_safetensors,
+        of_another_training,
+        of_another_name,
+        a_number,
+    ],
+    ids=lambda damage: damage.__name__,
+)
+def test_a_damaged_file_is_trained_again(damage, log, capsys):
+    first = trained("probe", train, log=str(log))
+    (file,) = files()
+    damage(file)
+    damaged = file.read_bytes()
+    again = trained("probe", train, log=str(log))
+    assert times(log) == 2
+    assert all(first.state[name].equal(again.state[name]) for name in first.state)
+    assert again.history == first.history
+    assert capsys.readouterr().err.count(f"{file.name} is damaged, and not used") == 1
+    assert file.read_bytes() != damaged
+    trained("probe", train, log=str(log))
+    assert times(log) == 2
+
+
+# --- several processes, and crashes ------------------------------------------------------------------------------
+
+SLOW = """
+import os, sys, time
+import torch
+from torch import nn
+from lib.training import checkpoint
+from lib.training.loop import Learner, fit, seeded, weights
+from workbook.cache import trained
+
+checkpoint.EVERY = 0.0  # after every step
+
+def build():
+    return nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 1))
+
+def train(log, epochs):
+    network = seeded(build, 0)
+    learner, x = Learner(network, 0.1), torch.arange(32.0).view(8, 4) / 32
+
+    def step(index):
+        with open(log, "a") as file:
+            file.write("step\\n")
+        time.sleep(float(os.environ["PAUSE"]))
+        loss = (network(x[index]) - 1).square().mean()
+        learner.descend(loss)
+        return {"loss": loss}
+
+    history = fit(step, 8, epochs=epochs, batch_size=2, parts={"network": network, "learner": learner})
+    return weights(network), history
+
+if __name__ == "__main__":
+    done = trained("slow", train, log=sys.argv[1], epochs=3)
+    assert len(done.history["loss"]) == 3
+"""
+
+
+def start(tmp_path, log, pause, **environment):
+    script = tmp_path / "slow_probe.py"
+    script.write_text(SLOW)
+    settings = {**os.environ, "PAUSE": str(pause), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.Popen([sys.executable, str(script), str(log)], env=settings, stderr=subprocess.PIPE, text=True)
+
+
+def waited_for(condition, process):
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+
+
+def test_processes_that_want_the_same_model_train_it_once(tmp_path, log):
+    running = [start(tmp_path, log, 0.01) for _ in range(2)]
+    said = [process.communicate(timeout=240)[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+    assert times(log) == 12
+    assert len(files()) == 1
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(tmp_path, log):
+    victim = start(tmp_path, log, 0.3)
+    waited_for(lambda: times(log) >= 6, victim)
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert not files()
+    assert len(list(cache_dir().glob("*.checkpoints/0.safetensors"))) == 1
+    killed_after = times(log)
+
+    heir = start(tmp_path, log, 0)
+    said = heir.communicate(timeout=240)[1]
+    assert heir.returncode == 0, said
+    assert "slow: going on from a checkpoint" in said
+    assert 12 <= times(log) <= 13  # the step in which it was killed is taken again
+    assert times(log) - killed_after < 12
+    assert not list(cache_dir().glob("*.checkpoints"))
+
+    in_one_go = start(tmp_path, log, 0, WORKBOOK_CACHE=str(tmp_path / "another"))
+    assert in_one_go.wait(timeout=240) == 0
+    (resumed,), (whole,) = files(), list((tmp_path / "another").glob("*.safetensors"))
+    assert resumed.name == whole.name
+    a, b = load_file(resumed), load_file(whole)
+    assert {name: tensor.numpy().tobytes() for name, tensor in a.items()} == {
+        name: tensor.numpy().tobytes() for name, tensor in b.items()
+    }
+    losses = [cache.unpacked(file.read_bytes())[1]["history"]["loss"] for file in (resumed, whole)]
+    assert losses[0] == losses[1]
+
+
+def test_a_training_that_fails_leaves_nothing_and_does_not_block_the_next(log):
+    with pytest.raises(ZeroDivisionError):
+        trained("probe", train, log=str(log), n=0)
+    with pytest.raises(ZeroDivisionError):
+        trained("probe", train, log=str(log), n=0)
+    assert times(log) == 2
+    assert not files()
+
+
+# --- what trainings return ---------------------------------------------------------------------------------------
+
+
+def returning(what):
+    return RESULTS[what]()
+
+
+def not_finite():
+    history = {"loss": [1.0, math.nan], "rows": [[math.inf, 2.0]], "numpy": np.array([1, np.nan], np.float32)}
+    return {"w": torch.ones(1)}, history | {"tensor": torch.tensor([math.nan]), "last": -math.inf, 3: [np.float64(2)]}
+
+
+def odd():
+    return {"w": torch.ones(1)}, {"loss": [1.0], "odd": [{3}], "text": ["a", None, True]}
+
+
+RESULTS = {
+    "not finite": not_finite,
+    "odd": odd,
+    "a model": lambda: (nn.Linear(1, 1), {}),
+    "no history": lambda: {"w": torch.ones(1)},
+    "nested": lambda: ({"a": {"w": torch.ones(1)}}, {}),
+}
+
+
+def results_of(what):
+    """Train without the source of RESULTS, which holds lambdas."""
+    returning.__module__ = "elsewhere"
+    return trained("probe", returning, what=what)
+
+
+def test_numbers_that_are_not_finite_are_kept_as_null_rather_than_losing_the_training(capsys):
+    done = results_of("not finite")
+    assert done.history == {
+        "loss": [1.0, None],
+        "rows": [[None, 2.0]],
+        "numpy": [1.0, None],
+        "tensor": [None],
+        "last": None,
+        "3": [2.0],
+    }
+    said = capsys.readouterr().err
+    assert "probe: loss is nan, kept as null" in said
+    assert "probe: last is -inf, kept as null" in said
+    assert len(files()) == 1
+
+
+def test_odd_things_in_a_history_are_kept_as_text(capsys):
+    assert results_of("odd").history == {"loss": [1.0], "odd": ["{3}"], "text": ["a", None, True]}
+    assert "probe: odd is a set, kept as text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["a model", "no history", "nested"])
+def test_what_is_no_training_is_refused_by_name(what):
+    with pytest.raises(TypeError, match=r"probe: a training has to return \({name: tensor}, {name: list of numbers}\)"):
+        results_of(what)
+    assert not files()
+
+
+def test_settings_that_are_not_finite_are_kept(log):
+    trained("probe", train, log=str(log), n=math.inf)
+    trained("probe", train, log=str(log), n=math.inf)
+    assert times(log) == 1
+    trained("probe", train, log=str(log), n=-math.inf)
+    assert times(log) == 2
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.there, self.back = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        self.back.weight = self.there.weight
+
+
+def train_tied(width):
+    network = Tied()
+    convolution = nn.Conv2d(width, width, 2).to(memory_format=torch.channels_last)
+    state = network.state_dict() | {"image": convolution.weight, "part": torch.arange(6.0).view(2, 3).T[1:]}
+    return state, {}
+
+
+def test_tied_and_transposed_weights_are_kept_and_load():
+    done = trained("tied", train_tied, width=3)
+    assert done.state["there.weight"].equal(done.state["back.weight"])
+    assert done.state["part"].tolist() == [[1.0, 4.0], [2.0, 5.0]]
+    network = Tied()
+    network.load_state_dict({name: done.state[name] for name in network.state_dict()})
+    assert network.back.weight is network.there.weight
+    again = trained("tied", train_tied, width=3).state
+    assert all(again[name].equal(tensor) for name, tensor in done.state.items())
+    assert not any(tensor.requires_grad for tensor in again.values())
+
+
+# --- keep --------------------------------------------------------------------------------------------------------
+
+
+def train_two(log):
+    with open(log, "a") as file:
+        file.write("trained\n")
+    names = ("generator.w", "generator.b", "generators.w", "discriminator.w", "watched")
+    return {name: torch.ones(1) for name in names}, {"loss": [0.5]}
+
+
+def test_only_the_networks_that_are_named_are_kept(log):
+    kept = trained("two", train_two, keep=("generator", "watched"), log=str(log))
+    assert set(kept.state) == {"generator.w", "generator.b", "watched"}
+    assert set(load_file(files()[0])) == set(kept.state)
+    assert trained("two", train_two, keep=("generator",), log=str(log)).state.keys() == kept.state.keys()
+    assert trained("two", train_two, keep=(), log=str(log)).history == {"loss": [0.5]}
+    assert times(log) == 1
+
+
+def test_the_history_alone_can_be_kept(log):
+    assert trained("two", train_two, keep=(), log=str(log)) == ({}, {"loss": [0.5]})
+    assert load_file(files()[0]) == {}
+
+
+def test_a_call_that_needs_more_weights_trains_again(log, capsys):
+    trained("two", train_two, keep=(), log=str(log))
+    assert "generator.w" in trained("two", train_two, keep=("generator",), log=str(log)).state
+    assert "lacks weights that are needed now; training it again" in capsys.readouterr().err
+    assert len(trained("two", train_two, log=str(log)).state) == 5
+    assert times(log) == 3
+    for keep in ((), ("generator",), ("discriminator",), None):
+        trained("two", train_two, keep=keep, log=str(log))
+    assert times(log) == 3
+
+
+def test_two_calls_that_need_different_weights_end_with_both(log):
+    for keep in (("generator",), ("discriminator",), ("generator",), ("discriminator",)):
+        assert f"{keep[0]}.w" in trained("two", train_two, keep=keep, log=str(log)).state
+    assert times(log) == 2
+
+
+# --- edits while a kernel runs -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_disk(tmp_path, monkeypatch):
+    """A module of ours with a file, loaded before this process began."""
+    import importlib
+
+    file = tmp_path / "loaded_probe.py"
+    file.write_text("import torch\ndef train(n):\n    return {'w': torch.full((1,), 2.0 * n)}, {}\n")
+    os.utime(file, (fingerprint.STARTED - 9,) * 2)
+    monkeypatch.syspath_prepend(tmp_path)
+    sys.modules.pop("loaded_probe", None)
+    importlib.invalidate_caches()
+    yield importlib.import_module("loaded_probe"), file
+    del sys.modules["loaded_probe"]
+
+
+def test_code_edited_after_it_was_loaded_is_run_but_not_kept(on_disk, capsys):
+    """Else its new text would stand for what the old code computed."""
+    probe, file = on_disk
+    trained("probe", probe.train, n=1)
+    kept = {each: each.read_bytes() for each in cache_dir().iterdir()}
+    file.write_text(file.read_text().replace("2.0", "5.0"))
+    os.utime(file, (fingerprint.STARTED + 9,) * 2)
+    assert trained("probe", probe.train, n=1).state["w"].tolist() == [2.0]
+    assert {each: each.read_bytes() for each in cache_dir().iterdir()} == kept
+    said = capsys.readouterr().err
+    assert "probe: loaded_probe.py was edited after this process loaded it (restart the kernel" in said
+    assert "without keeping it" in said
+
+
+def train_while_edited(path, then):
+    os.utime(path, (2e10, 2e10))
+    return then(3)
+
+
+def test_a_training_whose_code_is_edited_meanwhile_is_kept(on_disk):
+    """Its key was made of the code as it was loaded, which is what ran."""
+    probe, file = on_disk
+    assert trained("probe", train_while_edited, path=str(file), then=probe.train).state["w"].tolist() == [6.0]
+    assert len(files()) == 1
+
+
+def test_retraining_from_nothing_has_a_cache_of_its_own(monkeypatch):
+    monkeypatch.delenv("WORKBOOK_CACHE")
+    monkeypatch.delenv("WORKBOOK_RETRAIN", raising=False)
+    assert cache_dir() == ROOT / ".cache" / "models"
+    monkeypatch.setenv("WORKBOOK_RETRAIN", "1")
+    assert cache_dir() == ROOT / ".cache" / "retrained"
+    monkeypatch.setenv("WORKBOOK_CACHE", "/somewhere")
+    assert cache_dir() == Path("/somewhere")

@@ -1,0 +1,774 @@
+"""A training's key follows everything that its result depends on, and nothing else; the rest is refused."""
+
+import dataclasses
+import functools
+import importlib
+import json
+import linecache
+import math
+import os
+import sys
+import textwrap
+import types
+from collections import OrderedDict
+from functools import partial
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lib import compute, data
+from lib.data.tensors import Split
+from lib.models.cnn import CNN
+from lib.models.feedforward import FeedForward
+from lib.models.vae import VAE
+from lib.training.classifier import train_classifier
+from lib.training.vae import train_vae
+from workbook import fingerprint as fingerprints
+from workbook.fingerprint import Edited, describe, digest, fingerprint
+
+
+def module(source, name="lib._probe"):
+    """A module of ours made from text, as if it had been edited to this."""
+    made = types.ModuleType(name)
+    sys.modules[name] = made
+    return run_cell(made, source)
+
+
+def run_cell(made, source):
+    """Run one more piece of text in a module, as a cell of a notebook is; what was defined before stays."""
+    source = textwrap.dedent(source)
+    file = f"<{made.__name__}-{abs(hash(source))}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    exec(compile(source, file, "exec"), made.__dict__)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _forget_probes():
+    yield
+    for name in [name for name in sys.modules if "_probe" in name]:
+        del sys.modules[name]
+
+
+BASE = """
+import math
+import torch
+from types import SimpleNamespace
+
+RATE = 2.0
+size = SimpleNamespace(epochs=3, images=100)
+
+def step(x):
+    return x * RATE
+
+def unrelated(x):
+    return x
+
+class Layer(torch.nn.Linear):
+    def forward(self, x):
+        return step(super().forward(x))
+
+def train(n, seed=0):
+    layer = Layer(n, n)
+    return {"w": layer.weight}, {"loss": [1.0 / n] * size.epochs}
+"""
+
+
+def key(source, **settings):
+    return digest(describe(module(source).train, {"n": 3, **settings}))
+
+
+def content(value):
+    reached = {}
+    return json.dumps([fingerprint(value, reached), reached])
+
+
+def reached(value):
+    found = {}
+    fingerprint(value, found)
+    return found
+
+
+# --- what changes a key, and what does not -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("RATE = 2.0", "RATE = 3.0"),
+        ("RATE = 2.0", "RATE = 2"),
+        ("x * RATE", "x + RATE"),
+        ("1.0 / n", "2.0 / n"),
+        ("epochs=3", "epochs=4"),
+        ("torch.nn.Linear", "torch.nn.Bilinear"),
+        ("seed=0):", "seed=1):"),
+        ("return step(super().forward(x))", "return super().forward(x)"),
+    ],
+)
+def test_editing_what_a_training_uses_changes_its_key(edit):
+    assert edit[0] in BASE
+    assert key(BASE) != key(BASE.replace(*edit))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("    return x\n", "    return x + 1\n"),
+        ("def train", "# prose\ndef train"),
+        ("    return x * RATE", '    """Docstring."""\n    return x*RATE  # comment'),
+        ("    return x * RATE", "    return (\n        x\n        * RATE\n    )"),
+        ("def step(x):", "def step(x: torch.Tensor) -> 'torch.Tensor':"),
+        ("def train(n, seed=0):", "def train(n: int, seed: int = 0) -> tuple[dict, dict]:"),
+        ("class Layer(torch.nn.Linear):", 'class Layer(torch.nn.Linear):\n    """A layer."""\n'),
+        ("images=100", "images=200"),
+        ("import math\n", "import math\nOTHER = 3\n"),
+    ],
+)
+def test_editing_anything_else_keeps_the_key(edit):
+    assert edit[0] in BASE
+    assert key(BASE) == key(BASE.replace(*edit))
+
+
+def test_a_namespace_counts_only_with_the_value_that_is_read():
+    probe = module(BASE)
+    first = describe(probe.train, {"n": 3})
+    assert "lib._probe: size.epochs" in first["sources"]
+    probe.size.images = 1
+    probe.size.new = object()
+    assert describe(probe.train, {"n": 3}) == first
+    probe.size.epochs = 99
+    assert describe(probe.train, {"n": 3}) != first
+
+
+def test_settings_defaults_and_seed_change_the_key():
+    base = key(BASE)
+    assert base == key(BASE, seed=0)
+    assert base != key(BASE, seed=1)
+    assert base != key(BASE, n=4)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
+        key(BASE, epoch=1)
+
+
+def test_the_data_change_the_key():
+    train = Split(torch.zeros(3, 28, 28, dtype=torch.uint8), torch.arange(3))
+    base = content(train)
+    assert base == content(Split(train.images.clone(), train.labels.clone()))
+    changed = train.images.clone()
+    changed[0, 0, 0] += 1
+    assert base != content(Split(changed, train.labels))
+    assert base != content(Split(train.images, train.labels.flip(0)))
+    assert "lib.data.tensors.Split" in reached(train)
+
+
+def test_a_key_follows_the_preparation_of_the_data():
+    about = describe(
+        train_classifier,
+        {
+            "build": CNN,
+            "train": None,
+            "evaluate_on": {},
+            "prepare": data.unit,
+            "epochs": 1,
+            "batch_size": 2,
+            "lr": 0.1,
+            "augment": partial(data.random_shift, pixels=1),
+        },
+    )
+    followed = {"lib.data.tensors.unit", "lib.data.tensors.random_shift", "lib.data.tensors.batches"}
+    assert followed <= about["sources"].keys()
+    assert content(data.unit) != content(data.symmetric)
+
+
+def test_a_network_is_followed_and_others_are_not():
+    ours = reached(FeedForward)
+    assert {"lib.models.feedforward._uniform", "lib.models.feedforward: ACTIVATIONS"} <= ours.keys()
+    assert not any("cnn" in name or "Stack" in name for name in ours)
+    assert content(partial(FeedForward, 32)) != content(partial(FeedForward, 64))
+    assert content(CNN) != content(FeedForward)
+
+
+def test_what_cannot_change_a_result_is_not_followed():
+    names = reached(train_vae)
+    assert "lib.training.loop.fit" in names
+    assert not any(name.startswith(("lib.progress", "lib.compute", "lib.training.checkpoint")) for name in names)
+
+
+def test_where_a_training_runs_is_no_part_of_its_key(monkeypatch):
+    settings = dict(build=VAE, train=torch.ones(2, 784), evaluate_on={}, epochs=1, batch_size=2, lr=0.1)
+    base = describe(train_vae, settings | {"precision": "fast"})
+    monkeypatch.setattr(compute, "fast_precision", lambda: "another")
+    monkeypatch.setattr(compute, "_processor", lambda: "another")
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.1")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 77)
+    major, minor, *_ = torch.__version__.split(".")
+    monkeypatch.setattr(torch, "__version__", f"{major}.{minor}.99+cu130")
+    assert describe(train_vae, settings | {"precision": "fast"}) == base
+    assert describe(train_vae, settings | {"precision": "float32"}) != base
+    monkeypatch.setattr(torch, "__version__", f"{major}.{int(minor) + 1}.0")
+    assert describe(train_vae, settings | {"precision": "fast"}) != base
+
+
+# --- contents ----------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Point:
+    x: float
+    y: float = 0.0
+
+
+@dataclasses.dataclass
+class Scaled(Point):
+    by: float = 1.0
+
+    def size(self):
+        return self.by * (self.x + self.y)
+
+
+class Net(nn.Module):
+    def __init__(self, act, width=2):
+        super().__init__()
+        self.act, self.layer = act, nn.Linear(width, 2)
+        self.register_buffer("hidden", torch.zeros(1), persistent=False)
+        nn.init.ones_(self.layer.weight)
+        nn.init.ones_(self.layer.bias)
+
+    def forward(self, x):
+        return self.act(self.layer(x))
+
+
+class Schedule(dict):
+    def at(self, epoch):
+        return self[epoch]
+
+
+def changed(network, how):
+    how(network)
+    return network
+
+
+def double(x, by=2):
+    return x * by
+
+
+def halve(x):
+    return x / 2
+
+
+FLOATS = torch.tensor([1.0, 2.0, 3.0, 4.0])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (FLOATS, FLOATS.view(2, 2)),
+        (FLOATS, FLOATS.view(torch.int32)),
+        (FLOATS, FLOATS.double()),
+        (FLOATS, FLOATS.flip(0)),
+        (FLOATS[0], FLOATS[:1]),
+        (torch.tensor(1, dtype=torch.bfloat16), torch.tensor(2, dtype=torch.bfloat16)),
+        (FLOATS, FLOATS.numpy()),
+        (FLOATS.numpy(), FLOATS.numpy().view(np.int32)),
+        (FLOATS.numpy(), FLOATS.numpy().reshape(2, 2)),
+        (np.array(["2020"], "M8[Y]"), np.array(["2021"], "M8[Y]")),
+        (np.float32(1), np.float32(2)),
+        (1, True),
+        (1, 1.0),
+        (0.0, -0.0),
+        (math.inf, -math.inf),
+        (math.nan, None),
+        ("1", 1),
+        (b"a", b"b"),
+        ([1, 2], (1, 2)),
+        ([1, 2], [2, 1]),
+        ([[1], 2], [[1, 2]]),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({1: 2}, {"1": 2}),
+        ({1, 2}, {1, 3}),
+        ({1, 2}, [1, 2]),
+        (range(3), range(4)),
+        (slice(3), slice(4)),
+        (Path("a"), Path("b")),
+        (torch.float32, torch.float64),
+        (torch.channels_last, torch.contiguous_format),
+        (partial(double, by=2), partial(double, by=3)),
+        (partial(double, 1, 2), partial(double, 1, by=2)),
+        (double, halve),
+        (math.sin, math.cos),
+        (torch.tanh, torch.sigmoid),
+        (F.relu, F.elu),
+        (np.add, np.multiply),
+        (np.mean, np.median),
+        (nn.ReLU, nn.ELU),
+        (Point(1.0), Point(2.0)),
+        (Point(1.0), Scaled(1.0)),
+        (Scaled(1.0).size, Scaled(2.0).size),
+        (Schedule(a=1), {"a": 1}),
+        (types.SimpleNamespace(a=1), types.SimpleNamespace(a=2)),
+        (Net(F.relu), Net(F.elu)),
+        (Net(F.relu), Net(F.relu, 3)),
+        (Net(F.relu), Net(F.relu).eval()),
+        (Net(F.relu), Net(F.relu).requires_grad_(False)),
+        (Net(F.relu), changed(Net(F.relu), lambda net: net.layer.bias.data.mul_(2))),
+        (Net(F.relu), changed(Net(F.relu), lambda net: net.hidden.add_(1))),
+        (nn.Sequential(nn.Dropout(0.1)), nn.Sequential(nn.Dropout(0.2))),
+        (Net(F.relu).forward, Net(F.elu).forward),
+    ],
+    ids=str,
+)
+def test_contents_that_differ_are_told_apart(one, other):
+    assert content(one) != content(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (FLOATS, FLOATS.clone().requires_grad_()),
+        (FLOATS.view(2, 2), FLOATS.view(2, 2).T.contiguous().T),
+        (FLOATS.numpy().reshape(2, 2), FLOATS.numpy().reshape(2, 2).T.copy().T),
+        ({0, 8}, {8, 0}),  # two that lie in different order, since their hashes collide
+        (frozenset([1, 2]), {1, 2}),
+        ({"a": 1}, OrderedDict(a=1)),
+        (Net(F.relu), Net(F.relu)),
+        (math.nan, float("nan")),
+        (Point(1.0), Point(1.0, 0.0)),
+        (functools.cache(double), double),
+    ],
+    ids=str,
+)
+def test_contents_that_are_equal_are_told_to_be(one, other):
+    assert content(one) == content(other)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        FLOATS,
+        FLOATS.numpy(),
+        Net(F.relu),
+        Point(1.0),
+        {"a": [1, 2.0, "b", None]},
+        {3, 1, 2},
+        math.inf,
+        torch.zeros(0, 3),
+        np.zeros((0, 3)),
+    ],
+    ids=str,
+)
+def test_globals_and_settings_may_be_of_any_content_that_can_be_told(value):
+    probe = module("def train(n, more=None):\n    return KEPT, n, more")
+    probe.KEPT = value
+    as_global = describe(probe.train, {"n": 1})
+    json.dumps(as_global, allow_nan=False)  # it is written into the head of a file
+    assert "lib._probe: KEPT" in as_global["sources"]
+    as_setting = describe(probe.train, {"n": 1, "more": value})
+    json.dumps(as_setting, allow_nan=False)
+    assert as_setting["settings"]["more"] == json.loads(json.dumps(as_setting["settings"]["more"])) is not None
+    probe.KEPT = None
+    assert describe(probe.train, {"n": 1})["sources"] != as_global["sources"]
+
+
+def test_functions_in_globals_are_followed_wherever_they_hide():
+    source = """
+    import lib.metrics.classifier
+    from dataclasses import dataclass
+    from functools import cache, partial
+    def double(x, by): return x * by
+    def plus(x): return x + 1
+    def minus(x): return x - 1
+    def last(x): return x
+    @dataclass
+    class Holder:
+        do: object
+    class Named:
+        @staticmethod
+        def do(x): return last(x)
+    twice = partial(double, by=2)
+    chosen = {"a": [plus], "b": Holder(minus)}
+    @cache
+    def once(x): return x
+    def train(n): return twice(once(n)), lib.metrics.classifier.accuracy, chosen["a"], Named.do(n)
+    """
+    names = {"double", "plus", "minus", "last", "once"}
+    found = reached(module(source).train)
+    assert {f"lib._probe.{name}" for name in names} | {"lib.metrics.classifier.accuracy"} <= found.keys()
+    base = key(source)
+    for edit in (("by=2", "by=3"), ("x + 1", "x + 2"), ("x - 1", "x - 2"), ("last(x): return x", "last(x): return 0")):
+        assert key(source.replace(*edit)) != base
+    assert key(source.replace("once(x): return x", "once(x): return -x")) != base
+
+
+def test_a_global_that_hides_a_builtin_is_followed():
+    source = "def sum(x): return 1\ndef train(n): return sum([n])"
+    assert key(source) != key(source.replace("return 1", "return 2"))
+
+
+def test_a_wrapper_is_followed_through_the_line_above_the_def():
+    source = """
+    import functools
+    def scaled(by):
+        def around(f):
+            @functools.wraps(f)
+            def inner(x): return by * f(x)
+            return inner
+        return around
+    @scaled(by=2)
+    def step(x): return x
+    def plain(x): return x
+    def train(n): return step(n)
+    """
+    assert key(source) != key(source.replace("by=2", "by=3"))
+    assert key(source) != key(source.replace("by * f(x)", "by + f(x)"))
+    assert key(source) != key(source.replace("step(x): return x", "step(x): return -x"))
+    with pytest.raises(TypeError, match=r"cannot tell what plain is wrapped in: write the wrapper above"):
+        key(source + "\n    step = scaled(2)(plain)\n")
+
+
+def test_a_local_name_that_is_also_a_global_is_no_problem():
+    source = """
+    frame = object()
+    size = object()
+    def helper(frame): return frame
+    def train(n):
+        frame = helper(n)
+        return frame, [size for size in range(n)]
+    """
+    assert key(source) == key(source.replace("object()", "print"))
+
+
+def test_a_text_that_reaches_left_of_its_method_is_read():
+    source = """
+class Told:
+    def method(self):
+        # a remark
+        return '''
+left
+'''
+def train(n): return Told.method
+"""
+    assert "lib._probe.Told" in reached(module(source).train)
+    assert content(module(source).Told.method) == content(module(source.replace("        # a", "# b")).Told.method)
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def train(n): return eval('n')", r"train uses eval, which hides what runs: choose from a dict of functions"),
+        ("def train(n): exec('n')", r"train uses exec, which hides"),
+        ("def train(n): return list(map(eval, 'n'))", r"train uses eval, which hides"),
+        ("def train(n): return globals()['train']", r"train uses globals, which hides"),
+        ("def train(n): return __import__('lib')", r"train uses __import__, which hides"),
+        ("import importlib\ndef train(n): return importlib.import_module('x')", r"calls importlib\.import_module"),
+        ("from importlib import import_module\ndef train(n): return import_module('x')", r"calls import_module\(…\)"),
+        ("def train(n): return getattr(n, 'a' + 'b')", r"train calls getattr\(…\), which hides what runs: choose from"),
+        ("from lib import data\ndef train(n): return getattr(data, 'unit')", r"passes the module data around: name"),
+        ("from lib import data\ndef train(n): return vars(data)[n]", r"passes the module data around: name the func"),
+        ("def train(n):\n    from lib import data\n    return data", r"train imports lib inside: do it at the top"),
+        ("def train(n):\n    import lib.data as d\n    return d", r"train imports lib\.data inside"),
+        ("def train(n):\n    from . import data\n    return data", r"train imports a module inside"),
+        ("def train(n):\n    import test_fingerprint\n    return n", r"imports test_fingerprint inside"),
+        ("def helper(n):\n    from lib import data\ndef train(n): return helper(n)", r"helper imports lib inside"),
+        ("train = lambda n: n", r"<lambda> is a lambda, and two on one line look alike: give it a name with def"),
+        ("f = lambda n: n\ndef train(n): return f(n)", r"<lambda> is a lambda"),
+        ("F = {'a': lambda n: n}\ndef train(n): return F['a'](n)", r"train reads the global F, and .* is a lambda"),
+        (
+            "def make():\n    def train(n): return n\n    return train\ntrain = make()",
+            r"inside another function.*partial",
+        ),
+        ("def make(k):\n    def f(n): return k\n    return f\nf = make(1)\ndef train(n): return f(n)", r"partial"),
+        (
+            "def make():\n    class A:\n        def f(self): return 1\n    return A\nA = make()\ndef train(n): A()",
+            "partial",
+        ),
+        (
+            "file = open('/dev/null')\ndef train(n): return file.read()",
+            r"the global file, and .* TextIOWrapper: use num",
+        ),
+        ("class Train:\n    def __call__(self, n): return n\ntrain = Train()", "cannot tell the content of a Train"),
+    ],
+)
+def test_what_hides_the_code_that_runs_is_refused(source, message):
+    with pytest.raises(TypeError, match=message):
+        describe(module(source).train, {"n": 1})
+
+
+class DataFrame:
+    """A table, as pandas has them: nothing tells what is in it."""
+
+    def __init__(self):
+        self.columns = ["a"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        DataFrame(),
+        torch.Generator(),
+        np.random.default_rng(),
+        torch.distributions.Normal(0.0, 1.0),
+        torch.optim.SGD([torch.ones(1, requires_grad=True)]),
+        [].append,
+        torch.ones(1).add,
+        iter([1]),
+        np.array([object()]),
+        np.ma.masked_array([1, 2], [0, 1]),
+        changed(Net(F.relu), lambda net: setattr(net, "table", DataFrame())),
+        changed(Net(F.relu), lambda net: net.register_forward_hook(lambda *_: None)),
+        F.max_pool2d,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_has_no_content_that_can_be_told_is_refused(value):
+    probe = module("def train(n): return KEPT")
+    probe.KEPT = value
+    with pytest.raises(TypeError, match=r"cannot tell the content|is a lambda|name of several functions"):
+        fingerprint(value, {})
+    with pytest.raises(TypeError, match=r"lib\._probe\.train reads the global KEPT, and|name of several functions"):
+        describe(probe.train, {"n": 1})
+
+
+def test_a_refusal_says_how_to_write_it_instead():
+    probe = module("def train(n): return frame.columns")
+    probe.frame = DataFrame()
+    with pytest.raises(TypeError) as refused:
+        describe(probe.train, {"n": 1})
+    assert str(refused.value) == (
+        "lib._probe.train reads the global frame, and cannot tell the content of a DataFrame: use numbers, text, "
+        "tensors, arrays, dataclasses, networks, functions or functools.partial over them. Or let train take what it "
+        "needs of it as an argument"
+    )
+
+
+def test_something_that_contains_itself_is_refused():
+    endless = []
+    endless.append(endless)
+    probe = module("def train(n): return n")
+    with pytest.raises(TypeError, match="contains itself"):
+        describe(probe.train, {"n": endless})
+
+
+# --- a notebook whose cells were run in another order ------------------------------------------------------------
+
+CELLS = """
+from functools import partial
+RATE = 1
+class Base:
+    def f(self): return 1
+class Derived(Base):
+    rate = RATE
+    def g(self, rate=RATE): return 2
+    def h(self): return 3
+def step(x, rate=RATE, *, more=RATE): return x * rate * more
+build = partial(Derived)
+def train(n): return step(n), build(), Derived()
+"""
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("RATE = 2", r"rate of lib\._probe\.\w+ is not what RATE is now: run its cell again"),
+        ("class Base:\n    def f(self): return 2", r"Derived has a former Base as its base: run its cell again"),
+        ("class Derived(Base):\n    def h(self): return 4", r"there are two versions of lib\._probe\.Derived: run the"),
+        ("Derived.h = Base.f", r"Derived\.h was replaced from outside: write it into the class"),
+        ("Derived.more = 3", r"Derived\.more was set from outside: write it into the class"),
+        ("Derived.rate = 3", r"rate of lib\._probe\.Derived is not what RATE is now"),
+        ("step.__defaults__ = (5,)", r"rate of lib\._probe\.step is not what RATE is now"),
+    ],
+)
+def test_what_no_longer_is_what_its_cell_says_is_refused(cell, message):
+    """Else the new text would stand for what the old objects compute."""
+    probe = module(CELLS)
+    first = describe(probe.train, {"n": 1})
+    assert describe(run_cell(probe, "OTHER = 2").train, {"n": 1}) == first
+    run_cell(probe, cell)
+    with pytest.raises(TypeError, match=message):
+        describe(probe.train, {"n": 1})
+
+
+def test_a_notebook_that_is_run_again_in_order_is_followed():
+    first = describe(module(CELLS).train, {"n": 1})
+    probe = run_cell(module(CELLS), CELLS)
+    assert describe(probe.train, {"n": 1}) == first
+    again = run_cell(probe, CELLS.replace("RATE = 1", "RATE = 2"))
+    assert describe(again.train, {"n": 1}) != first
+    assert describe(run_cell(probe, CELLS).train, {"n": 1}) == first
+
+
+def test_a_class_without_methods_counts_with_what_it_is_made_of():
+    source = """
+    from dataclasses import dataclass, field
+    def two(): return [2]
+    class Base:
+        def f(self): return 1
+    @dataclass
+    class Config(Base):
+        rate: float = 0.1
+        sizes: list = field(default_factory=two)
+    config = Config()
+    def train(n): return config, Config
+    """
+    base = key(source)
+    for edit in (("0.1", "0.2"), ("[2]", "[3]"), ("return 1", "return 2"), ("config = Config()", "config = Config(9)")):
+        assert edit[0] in source
+        assert key(source.replace(*edit)) != base
+    assert key(source.replace("[2]", "[ 2 ]")) == base
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def helper(folder, source, monkeypatch, when=-9.0):
+    """Import a file that lies beside the notebook, last edited so many seconds after this process began."""
+    file = folder / "my_probe.py"
+    file.write_text(textwrap.dedent(source))
+    os.utime(file, (fingerprints.STARTED + when,) * 2)
+    monkeypatch.syspath_prepend(folder)
+    sys.modules.pop("my_probe", None)
+    importlib.invalidate_caches()
+    linecache.clearcache()
+    return importlib.import_module("my_probe")
+
+
+HELPER = """
+from dataclasses import dataclass
+FACTOR = 2
+def scaled(x):
+    return FACTOR * x
+@dataclass
+class Config:
+    rate: float = 0.1
+class Net:
+    def forward(self, x):
+        return x
+"""
+
+
+def test_a_helper_file_outside_lib_is_followed(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two versions within one second
+    notebook = "import my_probe\ndef train(n): return my_probe.scaled(n), my_probe.Config, my_probe.Net"
+    helper(tmp_path, HELPER, monkeypatch)
+    first = describe(module(notebook).train, {"n": 1})
+    assert {"my_probe.scaled", "my_probe: FACTOR", "my_probe.Config", "my_probe.Net"} <= first["sources"].keys()
+    for edit in (("FACTOR * x", "FACTOR + x"), ("FACTOR = 2", "FACTOR = 3"), ("0.1", "0.2"), ("return x", "return -x")):
+        helper(tmp_path, HELPER.replace(*edit), monkeypatch)
+        assert describe(module(notebook).train, {"n": 1}) != first
+    helper(tmp_path, HELPER + "# a comment\ndef more(): pass\n", monkeypatch)
+    assert describe(module(notebook).train, {"n": 1}) == first
+
+
+def test_a_helper_that_is_imported_inside_a_function_is_refused(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "unseen_probe.py").write_text("x = 1")
+    with pytest.raises(TypeError, match="imports unseen_probe inside: do it at the top"):
+        key("def train(n):\n    import unseen_probe\n    return unseen_probe.x")
+    assert key("def train(n):\n    import scipy.stats, math\n    from sklearn import manifold\n    return n")
+
+
+@pytest.mark.parametrize("name", ["scaled", "Config", "Net"])
+def test_a_file_that_was_edited_after_it_was_loaded_is_reported(name, tmp_path, monkeypatch):
+    probe = helper(tmp_path, HELPER, monkeypatch)
+    fingerprint(getattr(probe, name), {})
+    os.utime(probe.__file__, (fingerprints.STARTED + 9,) * 2)
+    with pytest.raises(Edited, match=r"my_probe\.py was edited after this process loaded it \(restart the kernel"):
+        fingerprint(getattr(probe, name), {})
+
+
+# --- a real kernel -----------------------------------------------------------------------------------------------
+
+FIRST = """
+import torch
+from torch import nn
+from lib.models.vae import kl_to_prior, reconstruction_loss, reparameterize
+from lib.training.vae import train_vae
+from workbook.cache import cache_dir, trained
+
+images = torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+
+def train():
+    files = {file.name: file.stat().st_mtime_ns for file in cache_dir().glob("*.safetensors")}
+    done = trained(
+        "own", train_vae, build=Own, step=my_step, train=images, evaluate_on={}, epochs=1, batch_size=20, lr=1e-3
+    )
+    now = {file.name: file.stat().st_mtime_ns for file in cache_dir().glob("*.safetensors")}
+    print("new" if now != files else "kept", done.history["train_kl"][-1])
+"""
+NETWORK = """
+%config InlineBackend.figure_format = "png"
+class Own(nn.Module):
+    def __init__(self, latent=3):
+        super().__init__()
+        self.encoder, self.decoder = nn.Linear(784, 2 * latent), nn.Linear(latent, 784)
+
+    def encode(self, x):
+        return self.encoder(x).chunk(2, dim=1)
+
+    def decode(self, z):
+        return self.decoder(z)
+"""
+WEIGHT = """
+from dataclasses import dataclass
+
+@dataclass
+class Options:
+    power: float = 1.0
+
+class Weighting:
+    def __call__(self, kl):
+        return 1.0 * kl ** options.power
+
+options = Options()
+
+def weighted(kl):
+    return Weighting()(kl)
+"""
+STEP = """
+def my_step(vae, x, draw, learner):
+    mean, log_variance = vae.encode(x)
+    logits = vae.decode(reparameterize(mean, log_variance, draw(*mean.shape)))
+    reconstruction, kl = reconstruction_loss(logits, x).mean(), kl_to_prior(mean, log_variance).sum(1).mean()
+    learner.descend(reconstruction + weighted(kl))
+    return {"reconstruction": reconstruction, "kl": kl}
+"""
+
+
+def test_a_student_trains_a_network_and_a_step_from_cells_of_a_notebook(tmp_path, monkeypatch):
+    """In a real kernel: cached, trained again when a cell is edited and run again, and found again after that."""
+    from workbook.tools.run import execute
+
+    edits = [
+        NETWORK.replace("latent=3", "latent=4"),
+        STEP.replace("reconstruction + weighted", "2 * reconstruction + weighted"),
+        WEIGHT.replace("1.0 * kl", "4.0 * kl"),
+        WEIGHT.replace("return 1.0 * kl", "# a remark\n        return 4.0 * (kl)"),
+        WEIGHT.replace("power: float = 1.0", "power: float = 0.5"),
+        WEIGHT,
+        STEP,
+        NETWORK,
+    ]
+    cells = [FIRST, NETWORK, WEIGHT, STEP, "train()", "train()"]
+    cells += [cell for edit in edits for cell in (edit, "train()")]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    notebook, copy = tmp_path / "student.ipynb", tmp_path / "executed.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), notebook)
+    execute(notebook, copy, {})
+    said = [
+        output["text"].split()
+        for cell in nbformat.read(copy, 4).cells
+        if cell.cell_type == "code" and cell.source == "train()"
+        for output in cell.outputs
+        if output.output_type == "stream" and output.name == "stdout"
+    ]
+    assert [word for word, _ in said] == ["new", "kept", "new", "new", "new", "kept", "new", "kept", "kept", "kept"]
+    losses = [float(loss) for _, loss in said]
+    assert losses[0] == losses[1] == losses[-1]
+    assert len(set(losses)) == 5

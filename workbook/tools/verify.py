@@ -1,0 +1,106 @@
+"""Train a chapter again from nothing, and compare with what was released.
+
+python -m workbook.tools.verify 04_vae_latent20
+
+The trainings are kept in build/verify/<notebook>, so that an interrupted run goes on where it stopped.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from workbook.cache import unpacked
+from workbook.paths import BUILD, NOTEBOOKS, RELEASED
+
+TOLERANCE = 0.05  # of a loss, relative
+LOSSES = ("loss", "reconstruction", "kl")  # what the name of a loss in a history ends in
+Training = tuple[dict[str, torch.Tensor], dict[str, object]]
+
+
+def compared(now: Training, then: Training) -> dict[str, object]:
+    """Two runs of one training: are they ``equal`` to the byte, and how large are the largest relative differences?
+
+    ``weights``, ``history`` (of the last entry of each list, but not of seconds) and ``loss`` (of losses only).
+    """
+    (state, about), (former_state, former) = now, then
+    former_history = {name: values for name, values in former["history"].items() if not name.endswith("seconds")}
+    history = {name: values for name, values in about["history"].items() if not name.endswith("seconds")}
+    ends = {name: _difference(_end(history.get(name)), _end(values)) for name, values in former_history.items()}
+    weights = [_difference(state.get(name, torch.empty(0)), tensor) for name, tensor in former_state.items()]
+    same = state.keys() == former_state.keys() and all(state[name].equal(former_state[name]) for name in state)
+    return {
+        "equal": same and history == former_history,
+        "weights": max(weights, default=0.0),
+        "history": max(ends.values(), default=0.0),
+        "loss": max((value for name, value in ends.items() if name.endswith(LOSSES)), default=0.0),
+    }
+
+
+def _end(values: list | None) -> torch.Tensor:
+    """The last entry of a history's list, a number or several."""
+    last = values[-1] if values else []
+    numbers = last if isinstance(last, list) else [last]
+    return torch.tensor([float("nan") if number is None else number for number in numbers], dtype=torch.double)
+
+
+def _difference(now: torch.Tensor, then: torch.Tensor) -> float:
+    """The largest difference between two tensors, as a share of the largest number; infinite for other shapes."""
+    if now.shape != then.shape:
+        return float("inf")
+    if now.numel() == 0 or now.equal(then):
+        return 0.0
+    now, then = now.double(), then.double()
+    apart = ((now - then).abs().max() / then.abs().max().clamp_min(1e-12)).item()
+    return apart if apart == apart else float("inf")
+
+
+def report(used: list[str], own: Path, released: Path) -> tuple[str, bool]:
+    """A table of these trainings, as trained again in ``own`` and as ``released``; do they agree?"""
+    lines, good, width = [], True, max([len(file) for file in used], default=10)
+    for file in used:
+        if not (released / file).exists():
+            lines.append(f"{file:{width}}  not released: its code or settings have changed since, or `make release`")
+            good = False
+            continue
+        found = compared(unpacked((own / file).read_bytes()), unpacked((released / file).read_bytes()))
+        if found["equal"]:
+            lines.append(f"{file:{width}}  equal to the byte")
+            continue
+        apart = found["loss"] > TOLERANCE
+        good &= not apart
+        numbers = ", ".join(f"{key} {found[key]:.2g}" for key in ("loss", "history", "weights"))
+        lines.append(f"{file:{width}}  {'TOO FAR APART' if apart else 'alike'}: {numbers}")
+    return "\n".join(lines), good
+
+
+def verify(notebook: str) -> bool:
+    """Run a notebook in full with a cache of its own and nothing released, and print how its trainings compare."""
+    from workbook.tools.run import execute
+
+    own = BUILD / "verify" / notebook
+    out = own / "figures"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.json").unlink(missing_ok=True)
+    os.environ |= {"WORKBOOK_RETRAIN": "1", "WORKBOOK_CACHE": str(own), "WORKBOOK_OUT": str(out)}
+    execute(NOTEBOOKS / f"{notebook}.ipynb", own / f"{notebook}.ipynb", {"profile": "full", "seed": 0})
+    used = json.loads((out / "results.json").read_text())["trainings"]
+    text, good = report(used, own, RELEASED)
+    print("largest relative differences from what was released")
+    print(text)
+    print(f"{len(used)} trainings {'agree' if good else 'do NOT all agree'} with the released ones")
+    return good
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m workbook.tools.verify", description=__doc__.splitlines()[0])
+    parser.add_argument("notebook", choices=sorted(path.stem for path in NOTEBOOKS.glob("[0-9]*.ipynb")))
+    return 0 if verify(parser.parse_args().notebook) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
