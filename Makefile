@@ -41,7 +41,7 @@ figures: data
 		$(if $(JOBS),--jobs $(JOBS)) --threads $(THREADS) $(if $(filter-out 0,$(RETRAIN)),--retrain)
 
 test: data lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 -n 2 --durations=15 -q tests notebooks
 
 # a container's only user is often root, which Jupyter refuses without being told
 lab: data

@@ -112,7 +112,7 @@ def become_kernel(life: socket.socket, arguments: list[str], env: dict[str, str]
     os.chdir(cwd)
     del sys.path[0]  # the folder of this file
     life.sendall(f"{os.getpid()}\n".encode())
-    numpy.random.seed()  # else it would be the same in all kernels
+    numpy.random.seed()  # noqa: NPY002, else the legacy stream would be the same in all kernels
     rcParams["backend"] = os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     if env.get(CLOCK):
         for name in ("perf_counter", "monotonic", "process_time", "time"):

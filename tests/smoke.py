@@ -18,7 +18,6 @@ from nbval.plugin import IPyNbCell
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import forked_kernel
-from workbook.paths import ROOT
 
 SCRATCH = "WORKBOOK_SMOKE"  # environment variable: the folder of this test session
 LONGEST = (

@@ -76,6 +76,29 @@ def test_what_a_process_used_is_listed_with_its_seconds(log, monkeypatch):
     assert all(isinstance(seconds, float) for seconds in cache.used.values())
 
 
+def train_slowly(log):
+    time.sleep(0.3)
+    return train(log)
+
+
+def train_with_another(log):
+    return trained("inner", train_slowly, log=log)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_of_a_training_within_another_the_outer_one_is_listed_with_the_seconds_of_both(before, log, monkeypatch):
+    if before:
+        trained("inner", train_slowly, log=str(log))
+    monkeypatch.setattr(cache, "used", {})
+    trained("outer", train_with_another, log=str(log))
+    ((file, seconds),) = cache.used.items()
+    assert file.startswith("outer-")
+    assert seconds >= 0.3  # also if the inner one was there before
+    assert times(log) == 1
+    trained("inner", train_slowly, log=str(log))
+    assert len(cache.used) == 2
+
+
 def test_a_file_holds_safetensors_and_json_only(log):
     torch.set_num_threads(1)
     trained("probe", train, log=str(log))

@@ -73,5 +73,3 @@ def test_choosing_and_typing_in_jupyterlab(monkeypatch, capsys):
     assert shown[-1].axes[0].get_title() == "14"
     with pytest.raises(ValueError, match="not thirteen"):
         explore.typed(title_figure, "13")
-
-

@@ -110,11 +110,12 @@ def test_a_released_training_is_used_without_training(released):
     assert released.times() == 1
 
 
-def test_the_own_cache_is_looked_at_first(released):
+def test_the_own_cache_is_looked_at_first(released, capsys):
     (released.cache / released.name).write_bytes((released.target / released.name).read_bytes())
     (released.target / released.name).write_bytes(b"damaged")
     released.train()
     assert released.times() == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("set_to", ["1", "yes"])

@@ -197,12 +197,12 @@ def test_no_function_is_defined_twice():
 
 
 def test_no_function_is_written_twice():
-    """Under no name, however private."""
+    """Under no name, however private; two lines may repeat, as notebooks show what they do."""
     where = {}
     for _, file, node in functions():
         body = node.body[1:] if ast.get_docstring(node) else node.body
         text = "\n".join(ast.unparse(line) for line in body)
-        if len(text) > 60:
+        if len(text.splitlines()) > 2:
             where.setdefault(text, []).append(f"{file}: {node.name}")
     assert [names for names in where.values() if len(names) > 1] == []
 
@@ -255,9 +255,11 @@ def test_released_trainings_are_small_enough_to_clone():
 
 def test_clean_strips_images_metadata_and_unchecked_outputs():
     stream = {"output_type": "stream", "name": "stdout", "text": ["3\n"]}
+    warning = {"output_type": "stream", "name": "stderr", "text": ["a warning\n"]}
     picture = {"output_type": "display_data", "data": {"image/png": "…"}, "metadata": {}}
+    outputs = [stream, warning, picture]
     cells = [
-        {"cell_type": "code", "id": str(i), "source": "x\n", "outputs": [stream, picture], "execution_count": 9,
+        {"cell_type": "code", "id": str(i), "source": "x\n", "outputs": list(outputs), "execution_count": 9,
          "metadata": {"tags": tags, "papermill": {"duration": 1}}}
         for i, tags in enumerate(([], ["check"]))
     ]  # fmt: skip

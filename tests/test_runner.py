@@ -110,7 +110,11 @@ def start(folder, *arguments):
 def figures(folder, *arguments):
     """Exit code and output of a run, and all that is in the checkout after it: {path: (content, time)}."""
     process = start(folder, "figures", *arguments)
-    output, _ = process.communicate(timeout=300)
+    try:
+        output, _ = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        kill_tree(process.pid)
+        raise
     return SimpleNamespace(code=process.returncode, output=output, files=files(folder))
 
 
@@ -138,9 +142,9 @@ def first(checkout):
 
 @pytest.fixture(scope="module")
 def second(checkout, first):
-    """A run after one notebook was edited to draw another figure, and another to fail after it has drawn."""
-    write_notebook(checkout, "30_good", RECORD + 'record("extra-curve")')
-    write_notebook(checkout, "31_other", GOOD.replace("extra-line", "extra-new") + "\nraise RuntimeError('no ideas')")
+    """A run after one notebook was edited to fail once it has drawn, and the next to draw another figure."""
+    write_notebook(checkout, "30_good", GOOD.replace("extra-line", "extra-new") + "\nraise RuntimeError('no ideas')")
+    write_notebook(checkout, "31_other", RECORD + 'record("extra-curve")')
     return figures(checkout, "--jobs", "1")
 
 
@@ -181,26 +185,26 @@ def test_what_a_run_of_snakemake_itself_says_is_not_shown(first):
 
 def test_a_failing_notebook_is_named_and_the_others_finish(second):
     assert second.code != 0
-    assert "error: 31_other: cell [3] under “The section” stopped with RuntimeError: no ideas" in second.output
-    assert "the notebook up to that cell: build/full/seed0/31_other.failed.ipynb" in second.output
-    assert "not finished: 21_scoreboard, 31_other; old figures are kept\n" in second.output
-    assert "build/full/seed0/31_other.failed.ipynb" in second.files
-    assert "build/full/seed0/31_other.ipynb" not in second.files, "so that it runs again"
-    assert "figures/30_good/extra-curve.png" in second.files
+    assert "error: 30_good: cell [3] under “The section” stopped with RuntimeError: no ideas" in second.output
+    assert "the notebook up to that cell: build/full/seed0/30_good.failed.ipynb" in second.output
+    assert "not finished: 21_scoreboard, 30_good; old figures are kept\n" in second.output
+    assert "build/full/seed0/30_good.failed.ipynb" in second.files
+    assert "build/full/seed0/30_good.ipynb" not in second.files, "so that it runs again"
+    assert "figures/31_other/extra-curve.png" in second.files
 
 
 def test_a_failed_run_publishes_nothing(first, second):
     def published(files):
-        return {name: content for name, content in files.items() if name.startswith("figures/31_other/")}
+        return {name: content for name, content in files.items() if name.startswith("figures/30_good/")}
 
     assert published(second.files) == published(first.files)
 
 
 def test_figures_that_are_no_longer_made_are_removed(second):
-    assert sorted(name for name in second.files if name.startswith("figures/30_good/")) == [
-        "figures/30_good/extra-curve.png",
-        "figures/30_good/results.json",
-        "figures/30_good/timings.json",
+    assert sorted(name for name in second.files if name.startswith("figures/31_other/")) == [
+        "figures/31_other/extra-curve.png",
+        "figures/31_other/results.json",
+        "figures/31_other/timings.json",
     ]
 
 
@@ -449,6 +453,7 @@ def test_jobs_and_threads_reach_snakemake():
     assert command[command.index("--cores") + 1] == "6"
     assert "threads=2" in command
     assert "--forceall" not in command
+    assert "--keep-going" in command, "a notebook that fails does not stop those that come after it"
     assert {"build/full/seed0/30_good.ipynb", "build/full/seed1/30_good.ipynb"} <= set(command)
     assert "--forceall" in run._snakemake("full", [0], ["30_good"], True)
 

@@ -8,8 +8,11 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy
+import torch
 from optuna.trial import TrialState
 
+from lib.training import checkpoint
+from lib.training.loop import Learner, fit
 from workbook.paths import ROOT, cache_dir
 from workbook.search import FINISHED, WARM_UP, search
 
@@ -48,11 +51,11 @@ def finished(study):
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_equal_seeds_give_equal_searches(sampler, monkeypatch, tmp_path):
-    first = finished(search("a", loss, SPACE, trials=11, sampler=sampler, seed=1))
+    first = finished(search("a", loss, SPACE, trials=9, sampler=sampler, seed=1))
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "another"))
-    assert finished(search("a", loss, SPACE, trials=11, sampler=sampler, seed=1)) == first
-    assert finished(search("a", loss, SPACE, trials=11, sampler=sampler, seed=2)) != first
-    assert len(first) == 11
+    assert finished(search("a", loss, SPACE, trials=9, sampler=sampler, seed=1)) == first
+    assert finished(search("a", loss, SPACE, trials=9, sampler=sampler, seed=2)) != first
+    assert len(first) == 9
 
 
 def test_bad_trials_are_stopped_early():
@@ -65,7 +68,7 @@ def test_bad_trials_are_stopped_early():
 
 
 def test_a_random_search_stops_no_trial():
-    trials = search("a", loss, SPACE, trials=16, sampler="random").trials
+    trials = search("a", loss, SPACE, trials=12, sampler="random").trials
     assert all(t.state == TrialState.COMPLETE for t in trials)
 
 
@@ -98,11 +101,11 @@ def test_no_choice_is_computed_twice(tmp_path):
 
 
 def test_an_interrupted_search_ends_like_one_in_one_go(tmp_path):
-    settings = {"trials": 13, "log": str(tmp_path / "log"), "stop_at": 10}
+    settings = {"trials": 11, "log": str(tmp_path / "log"), "stop_at": 8}
     with pytest.raises(KeyboardInterrupt):
         search("a", counted, SPACE, **settings)
     resumed = search("a", counted, SPACE, **settings)
-    assert finished(resumed) == finished(search("b", loss, SPACE, trials=13))
+    assert finished(resumed) == finished(search("b", loss, SPACE, trials=11))
     assert [t.state for t in resumed.trials].count(TrialState.FAIL) == 1
 
 
@@ -119,6 +122,58 @@ def test_processes_share_a_study(tmp_path, monkeypatch):
     assert [process.wait(timeout=240) for process in running] == [0, 0]
     study = search("a", counted, SPACE, trials=8, sampler="random", log=log)
     assert 8 <= len(finished(study)) <= 9  # each may have begun one when another finished the last
+
+
+def fitted(report, a, b, c, log, stop_at=None):
+    """Two steps of a training, after each of which a checkpoint may be written."""
+    network = torch.nn.Linear(1, 1)
+    learner = Learner(network, 0.1)
+
+    def step(index):
+        with open(log, "a") as file:
+            file.write(f"{a} {b} {c}\n")
+        if len(lines(log)) == stop_at:
+            raise KeyboardInterrupt
+        error = network(torch.ones(len(index), 1)).square().mean()
+        learner.descend(error)
+        return {"error": error}
+
+    fit(step, 2, epochs=1, batch_size=1, parts={"network": network, "learner": learner})
+    return float(a + b + c)
+
+
+def test_an_interrupted_trial_begins_anew(tmp_path, monkeypatch):
+    """It does not go on from the checkpoint of another one."""
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    settings = {"trials": 3, "log": str(tmp_path / "log"), "stop_at": 4, "sampler": "random"}
+    with pytest.raises(KeyboardInterrupt):
+        search("a", fitted, SPACE, **settings)
+    search("a", fitted, SPACE, **settings)
+    first, second, third, *_ = dict.fromkeys(lines(settings["log"]))
+    assert lines(settings["log"]) == [first] * 2 + [second] * 2 + [second] * 2 + [third] * 2
+
+
+def test_a_finished_search_is_kept_like_a_training(tmp_path):
+    log = str(tmp_path / "log")
+    first = search("a", counted, SPACE, trials=9, log=log, seed=4)
+    computed = lines(log)
+    (cache_dir() / "studies.sqlite3").unlink()
+    found = search("a", counted, SPACE, trials=9, log=log, seed=4)
+    assert lines(log) == computed
+    assert len(list(cache_dir().glob("search-a-*.safetensors"))) == 1
+    assert not (cache_dir() / "studies.sqlite3").exists()
+    assert found.study_name == first.study_name
+    assert found.best_params == first.best_params
+    assert [(*t, s.intermediate_values) for t, s in zip(finished(found), found.trials, strict=True)] == [
+        (*t, s.intermediate_values) for t, s in zip(finished(first), first.trials, strict=True)
+    ]
+    assert TrialState.PRUNED in {trial.state for trial in found.trials}
+
+
+def test_a_search_in_a_shared_database_is_not_kept_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPTUNA_STORAGE", f"sqlite:///{tmp_path / 'shared.db'}")
+    assert len(search("a", loss, SPACE, trials=1).trials) == 1
+    assert not list(cache_dir().glob("*"))
 
 
 def test_code_and_settings_have_studies_of_their_own(tmp_path):
@@ -153,7 +208,8 @@ def test_a_database_that_stays_closed_is_named_after_some_attempts(monkeypatch):
 
 
 def test_a_search_begins_with_the_choice_it_is_given(tmp_path):
-    start = {"a": 7, "b": 0, "c": 2}
+    start = {"a": 6, "b": 1, "c": 1}
+    assert search("a", loss, SPACE, trials=1).trials[0].params != start
     for sampler in ("tpe", "random"):
         study = search("a", loss, SPACE, trials=2, first=start, sampler=sampler)
         assert study.trials[0].params == start

@@ -4,6 +4,7 @@ Studies lie in a SQLite file beside the trained models, or in the database that 
 processes and machines work on the same one.
 """
 
+import math
 import os
 import sys
 import time
@@ -16,6 +17,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import ArgumentError
 
 from lib import progress
+from lib.training.checkpoint import checkpoints
 from workbook.cache import trained
 from workbook.fingerprint import Edited, digest, fingerprint
 from workbook.paths import cache_dir
@@ -48,11 +50,12 @@ def search(
 
     A study belongs to its code, settings and seed, as a trained model does: the same search goes on from where it was
     left, until ``trials`` are finished, and a choice that was finished before is not computed again. A finished one is
-    kept and released like a training, unless it is shared through OPTUNA_STORAGE. Raises ValueError
-    for an unknown sampler or an OPTUNA_STORAGE that cannot be opened.
+    kept and released like a training, unless it is shared through OPTUNA_STORAGE. Raises ValueError for an unknown
+    sampler or an OPTUNA_STORAGE that cannot be opened.
     """
     if sampler not in ("tpe", "random"):
         raise ValueError(f'sampler must be "tpe" or "random", got {sampler!r}')
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     asked = dict(name=name, evaluate=evaluate, space=space, trials=trials, first=first, sampler=sampler, seed=seed)
     if os.environ.get("OPTUNA_STORAGE"):
         return _searched(**asked, settings=settings)
@@ -111,7 +114,9 @@ def _searched(
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        return evaluate(report, **choice, **settings)
+        # a trial that was interrupted begins anew: the checkpoints of the search as a whole are no trial's own
+        with checkpoints(cache_dir() / "none", every=math.inf):
+            return evaluate(report, **choice, **settings)
 
     def prepare(study: optuna.Study, _: object = None) -> None:
         taken = sum(t.state != TrialState.FAIL for t in study.get_trials(deepcopy=False))
