@@ -22,7 +22,7 @@ from collections.abc import Callable
 from jupyter_client.provisioning import local_provisioner
 
 ADDRESS = "FORKED_KERNELS"  # environment variable: at which socket to ask for a kernel
-CLOCK = "INVERTED_CLOCK"  # environment variable: whether a kernel of ours is to measure wrong durations
+CLOCK = "DISTORTED_CLOCK"  # environment variable: the power with which a kernel's clock is distorted
 # the first optimiser imports torch._dynamo; what a single notebook imports is not worth a place here
 IMPORTS = (
     "ipykernel.kernelapp",
@@ -115,23 +115,32 @@ def become_kernel(life: socket.socket, arguments: list[str], env: dict[str, str]
     numpy.random.seed()  # noqa: NPY002, else the legacy stream would be the same in all kernels
     rcParams["backend"] = os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     if env.get(CLOCK):
-        for name in ("perf_counter", "monotonic", "process_time", "time"):
-            setattr(time, name, inverted(getattr(time, name)))
+        time.perf_counter = distorted(time.perf_counter, float(env[CLOCK]))
     IPKernelApp.launch_instance([*arguments, f"--IPKernelApp.parent_handle={os.getppid()}"])
     sys.exit()
 
 
-def inverted(clock: Callable[[], float]) -> Callable[[], float]:
-    """A clock for the code of notebooks, ``lib`` and ``workbook`` by which the longer of two steps is the shorter."""
+def distorted(clock: Callable[[], float], power: float) -> Callable[[], float]:
+    """A clock that goes a thousand times too slow or too fast, and at another rate for everything that is measured.
+
+    Of two durations the longer one comes out as the shorter one with ``power`` 1 or with -1, unless they differ by far.
+    Something is measured anew at each reading by a notebook, and when a function of ``lib`` or ``workbook`` reads the
+    clock after another one did. All others get the right time.
+    """
     last = shown = clock()
+    reader, readings, rate = None, 0, 1.0
 
     def read() -> float:
-        nonlocal last, shown
-        now = clock()
-        if sys._getframe(1).f_globals["__name__"].split(".")[0] not in ("__main__", "lib", "workbook"):
+        nonlocal last, shown, reader, readings, rate
+        now, caller = clock(), sys._getframe(1)
+        module = caller.f_globals["__name__"].split(".")[0]
+        if module not in ("__main__", "lib", "workbook"):
             return now
-        shown += 1 / (now - last + 1e-3)
+        shown += (now - last) * rate
         last = now
+        if module == "__main__" or caller.f_code is not reader:
+            reader, readings = caller.f_code, readings + 1
+            rate = 1000 ** (power * (0.618 * readings % 2 - 1))
         return shown
 
     return read

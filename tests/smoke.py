@@ -35,6 +35,7 @@ def settings(notebook: str, run: str) -> dict[str, str]:
         "WORKBOOK_CACHE": str(scratch / run / "models"),
         "WORKBOOK_OUT": str(scratch / run / notebook),
         forked_kernel.ADDRESS: str(scratch / f"{run}.socket"),
+        forked_kernel.CLOCK: {"first": "1", "second": "-1"}[run],
     }
 
 

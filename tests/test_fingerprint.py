@@ -319,7 +319,6 @@ FLOATS = torch.tensor([1.0, 2.0, 3.0, 4.0])
         (nn.Sequential(nn.Dropout(0.1)), nn.Sequential(nn.Dropout(0.2))),
         (Net(F.relu).forward, Net(F.elu).forward),
     ],
-    ids=str,
 )
 def test_contents_that_differ_are_told_apart(one, other):
     assert content(one) != content(other)
@@ -339,7 +338,6 @@ def test_contents_that_differ_are_told_apart(one, other):
         (Point(1.0), Point(1.0, 0.0)),
         (functools.cache(double), double),
     ],
-    ids=str,
 )
 def test_contents_that_are_equal_are_told_to_be(one, other):
     assert content(one) == content(other)
@@ -358,7 +356,6 @@ def test_contents_that_are_equal_are_told_to_be(one, other):
         torch.zeros(0, 3),
         np.zeros((0, 3)),
     ],
-    ids=str,
 )
 def test_globals_and_settings_may_be_of_any_content_that_can_be_told(value):
     probe = module("def train(n, more=None):\n    return KEPT, n, more")
