@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from lib import compute, data, progress
+from lib import compute, data, progress, torchvision_fix
 from lib.atomic import write_atomic
 from lib.metrics import divergences
 from lib.models.autoencoder import Autoencoder, narrow_autoencoder
@@ -55,6 +55,7 @@ class TextbookCNN(nn.Module):
 
 def torchvision_loaders(folder: Path, batch_size: int, normalise: bool) -> tuple:
     """DataLoaders over torchvision's MNIST for training and test."""
+    torchvision_fix.apply()
     from torchvision import datasets, transforms
 
     raw = folder / "MNIST" / "raw"

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from jupyter_client.provisioning import local_provisioner
 
@@ -69,10 +70,13 @@ class Kernel:
     def wait(self) -> int:
         """Wait until it is dead."""
         self.life.recv(1)
+        self.life.close()
         return 0
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        """Send a signal, if it still lives."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
 
 def use() -> None:
