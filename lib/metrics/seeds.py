@@ -1,0 +1,38 @@
+"""What several seeds say together: the mean over runs, and how far chance alone may have moved it."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % confidence interval (low, high) of the mean over independent runs, by Student's t.
+
+    One run says nothing about the spread: its interval is (−∞, ∞). Raises ValueError for no run.
+    """
+    if not values:
+        raise ValueError("an interval needs the value of at least one run")
+    if len(values) == 1:
+        return -math.inf, math.inf
+    from scipy.stats import t  # it takes most of a second to import
+
+    half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    mean = statistics.fmean(values)
+    return mean - half, mean + half
+
+
+def low(values: Sequence[float]) -> float:
+    """Where the 95 % interval of the mean begins."""
+    return interval(values)[0]
+
+
+def high(values: Sequence[float]) -> float:
+    """Where the 95 % interval of the mean ends."""
+    return interval(values)[1]
+
+
+def spread(values: Sequence[float], digits: int = 4) -> str:
+    """Mean ± standard deviation and number of runs, as text: "0.0315 ± 0.0002 (n = 5)"."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f} (n = 1)"
+    return f"{statistics.fmean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f} (n = {len(values)})"
