@@ -37,13 +37,14 @@ def test_record_and_answer_are_written_at_once(book):
     items = stored(book)["items"]
     assert items["linma2472.num-cnn-params"] == {"value": 28938, "note": "counted"}
     assert items["linma2472.q-2.1"] == {"answer": "Two convolutions and more.", "value": 3}
+    assert stored(book)["claims"] == []
     assert stored(book)["profile"] == "smoke"
     assert stored(book)["environment"]["threads"] == torch.get_num_threads()
 
 
 def test_durations_of_a_value_are_kept_apart_and_joined_when_read(book):
-    book.record("linma2472.table-cnn", {"input": [1]}, durations={"time_s": 0.25}, tolerance={"input": 0.5})
-    assert stored(book)["items"]["linma2472.table-cnn"] == {"value": {"input": [1]}, "tolerance": {"input": 0.5}}
+    book.record("linma2472.table-cnn", {"input": [1]}, durations={"time_s": 0.25}, note="counted")
+    assert stored(book)["items"]["linma2472.table-cnn"] == {"value": {"input": [1]}, "note": "counted"}
     assert stored(book, "timings")["items"]["linma2472.table-cnn"] == {"durations": {"time_s": 0.25}}
     joined = load_results(book.folder)["items"]["linma2472.table-cnn"]
     assert joined["value"] == {"input": [1], "time_s": 0.25}
@@ -68,6 +69,184 @@ def test_recording_again_moves_a_value_or_a_figure_that_is_no_longer_a_duration(
     assert stored(book)["items"] == {"linma2472.num-cnn-duration": {"value": 0.1}}
     assert stored(book)["figures"].keys() == {"linma2472.fig-11"}
     assert stored(book, "timings")["items"] == stored(book, "timings")["figures"] == {}
+
+
+def test_of_several_runs_the_value_is_their_mean_in_every_part(book):
+    book.record("linma2472.num-cnn-params", runs=[1, 2, 4.5], improved=[3, 5], images=1000)
+    entry = stored(book)["items"]["linma2472.num-cnn-params"]
+    assert entry == {"value": 2.5, "runs": [1, 2, 4.5], "improved": [3, 5], "images": 1000}
+    book.record("linma2472.table-cnn", runs=[{"name": "a", "loss": [1, 4]}, {"name": "a", "loss": [2, 6]}])
+    assert stored(book)["items"]["linma2472.table-cnn"]["value"] == {"name": "a", "loss": [1.5, 5]}
+    book.record("linma2472.table-cnn", {"name": "best"}, runs=[{"name": "a"}, {"name": "b"}])
+    assert stored(book)["items"]["linma2472.table-cnn"]["value"] == {"name": "best"}
+
+
+@pytest.mark.parametrize(
+    ("value", "improved", "kept"),
+    [
+        (1.5, 2, [2]),
+        (1.5, [2, 3], [2, 3]),
+        ([1, 2], [3, 4], [[3, 4]]),
+        ([1, 2], [[3, 4], [5, 6]], [[3, 4], [5, 6]]),
+        ({"a": 1}, {"a": 2}, [{"a": 2}]),
+        ({"a": [1]}, [{"a": [2]}, {"a": [3]}], [{"a": [2]}, {"a": [3]}]),
+    ],
+)
+def test_a_single_improved_value_is_told_from_one_for_each_seed(book, value, improved, kept):
+    book.record("linma2472.num-cnn-params", value, improved=improved)
+    assert stored(book)["items"]["linma2472.num-cnn-params"] == {"value": value, "improved": kept}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"runs": 3}, "runs must be a list of values, one a seed, got 3"),
+        ({"runs": []}, "runs must be a list of values"),
+        ({"runs": [1, "two"]}, "each of runs must be a number, like the value; got 'two'"),
+        ({"runs": [{"a": 1}, {"b": 1}]}, r"each of runs must have the keys \['a'\]; got \['b'\]"),
+        ({"runs": [[1, 2], [1]]}, "each of runs must have 2 entries; got 1"),
+        ({"runs": ["a", "b"]}, "the runs differ in a text .*: give a value as well"),
+        ({"value": 1, "improved": [[2]]}, r"each of improved must be a number, like the value; got \[2\]"),
+        ({"value": 1, "images": 0}, "images must be the number of test images, got 0"),
+        ({"improved": 2}, "cannot record None as the value"),
+    ],
+)
+def test_runs_that_do_not_fit_are_named(book, arguments, message):
+    with pytest.raises(ValueError, match=rf"linma2472\.num-cnn-params.*{message}|{message}"):
+        book.record("linma2472.num-cnn-params", **arguments)
+    assert not (book.folder / "results.json").exists()
+
+
+def test_a_question_keeps_its_answer_and_its_value_in_any_order(book):
+    question = "linma2472.q-2.1"
+    book.record(question, runs=[1, 3])
+    assert question in book.missing(), "a value alone answers nothing"
+    book._answer(question, "Two.\n\nOr three.")
+    assert question not in book.missing()
+    assert stored(book)["items"][question] == {"value": 2, "runs": [1, 3], "answer": "Two.\n\nOr three."}
+    book.record(question, 5)
+    assert stored(book)["items"][question] == {"value": 5, "answer": "Two.\n\nOr three."}
+
+
+def test_an_answer_that_speaks_of_durations_is_kept_apart_with_its_value(book):
+    question = "linma2472.q-2.1"
+    book.record(question, {"layers": 2}, durations={"time_s": 0.5})
+    book._answer(question, "Half a second.", seconds=True)
+    book.record(question, {"layers": 3})
+    assert stored(book)["items"] == {question: {"in": "timings.json"}}
+    assert stored(book, "timings")["items"] == {question: {"value": {"layers": 3}, "answer": "Half a second."}}
+    book._answer(question, "Fast.")
+    assert stored(book)["items"] == {question: {"value": {"layers": 3}, "answer": "Fast."}}
+    assert stored(book, "timings")["items"] == {}
+
+
+def test_an_answer_keeps_the_durations_of_its_value(book):
+    question = "linma2472.q-2.1"
+    book.record(question, {"layers": 2}, durations={"time_s": 0.5})
+    book._answer(question, "Two layers.")
+    joined = load_results(book.folder)["items"][question]
+    assert joined == {"value": {"layers": 2, "time_s": 0.5}, "answer": "Two layers."}
+    assert "0.5" not in (book.folder / "results.json").read_text()
+
+
+# --- claims ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full():
+    return books.open_book("13_cnn", "full", 0)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The Markdown that was shown."""
+    texts = []
+    monkeypatch.setattr("IPython.display.display", lambda shown, **_: texts.append(shown.data))
+    return texts
+
+
+def test_claims_are_kept_in_order_and_replaced_when_run_again(full, shown):
+    full.claim("two is more", np.bool_(2 > 1))
+    full.claim("three is more", torch.tensor(3) > 1, "linma2472.q-2.1")
+    full.claim("two  is more", True)
+    assert shown == []
+    assert stored(full)["claims"] == [
+        {"statement": "two is more", "holds": True, "item": None},
+        {"statement": "three is more", "holds": True, "item": "linma2472.q-2.1"},
+    ]
+
+
+def test_a_claim_that_fails_is_shown_marks_its_answer_and_stops_nothing(full, shown):
+    full.claim("one is more", 1 > 2, "linma2472.q-2.1")
+    assert stored(full)["claims"] == [{"statement": "one is more", "holds": False, "item": "linma2472.q-2.1"}]
+    assert shown == [
+        "> ⚠ **In this run, a claim of this chapter does not hold:** one is more. "
+        "It stands behind the answer to linma2472.q-2.1."
+    ]
+    full.answer("linma2472.q-2.1", "One.")
+    assert shown[1].splitlines()[2:] == [
+        "> One.",
+        ">",
+        "> ⚠ In this run, a claim behind this answer does not hold: one is more",
+    ]
+    assert "⚠" not in stored(full)["items"]["linma2472.q-2.1"]["answer"]
+    full.claim("one is more", True, "linma2472.q-2.1")
+    full.answer("linma2472.q-2.1", "One.")
+    assert "⚠" not in shown[-1]
+
+
+def test_in_smoke_no_claim_is_judged(book, shown, monkeypatch):
+    monkeypatch.setattr(books, "errata", lambda: [{"id": "E01", "notebook": "13_cnn"}])
+    book.claim("one is more", False)
+    book.reported_claim("linma2472.fig-07", "the loss falls", supported=True, contradicted=False)
+    book.demonstrates("E01", False)
+    assert shown == []
+    assert stored(book)["claims"][0]["holds"] is None
+    said = {"statement": "the loss falls", "supported": False, "contradicted": False}
+    assert stored(book)["reported_claims"] == {"linma2472.fig-07": [said]}
+    assert stored(book)["errata"] == {"E01": None}
+
+
+def test_a_claim_of_the_report_is_supported_contradicted_or_undecided(full):
+    item = "linma2472.fig-07"
+    for statement, supported, contradicted in (("a", True, False), ("b", False, True), ("c", False, False)):
+        full.reported_claim(item, statement, supported=supported, contradicted=contradicted)
+    full.reported_claim(item, "a", supported=False, contradicted=True)
+    with pytest.raises(ValueError, match=r"linma2472\.fig-07: 'd' cannot be both supported and contradicted"):
+        full.reported_claim(item, "d", supported=True, contradicted=True)
+    claims = stored(full)["reported_claims"][item]
+    judged = [(claim["statement"], claim["supported"], claim["contradicted"]) for claim in claims]
+    assert judged == [("a", False, True), ("b", False, True), ("c", False, False)]
+
+
+def test_a_claim_needs_a_truth_a_statement_and_an_item_of_its_notebook(full):
+    for number in (0.3, 1, [True], None, "yes"):
+        with pytest.raises(TypeError, match=r"holds must be True or False, got .*: write a comparison"):
+            full.claim("it is true", number)
+    with pytest.raises(TypeError, match="contradicted must be True or False"):
+        full.reported_claim("linma2472.fig-07", "it falls", supported=True, contradicted=0)
+    with pytest.raises(ValueError, match="a claim needs a statement"):
+        full.claim(" ", True)
+    with pytest.raises(KeyError, match="belongs to notebook 01_feedforward"):
+        full.claim("it is true", True, "cpsc453.num-accuracy")
+    with pytest.raises(KeyError, match="belongs to notebook 01_feedforward"):
+        full.reported_claim("cpsc453.num-accuracy", "it is true", supported=True, contradicted=False)
+
+
+def test_an_erratum_is_demonstrated_by_its_own_notebook(full, shown, monkeypatch):
+    entries = [{"id": "E01", "notebook": "13_cnn"}, {"id": "E02", "notebook": "02_autoencoder"}]
+    monkeypatch.setattr(books, "errata", lambda: entries)
+    full.demonstrates("E01", False)
+    assert shown == ["> ⚠ **In this run, erratum E01 is not demonstrated.**"]
+    full.demonstrates("E01", np.bool_(True))
+    assert stored(full)["errata"] == {"E01": True}
+    with pytest.raises(KeyError, match="erratum 'E02' belongs to notebook 02_autoencoder, not to 13_cnn"):
+        full.demonstrates("E02", True)
+    with pytest.raises(KeyError, match=r"erratum 'E09' is not in data/errata\.toml"):
+        full.demonstrates("E09", True)
+
+
+# --- values that are refused -----------------------------------------------------------------------------------------
 
 
 def test_none_is_no_value(book):

@@ -30,11 +30,11 @@ MODULES = {
 
 
 def code(path):
-    """The Python of a module or a notebook."""
+    """The Python of a module or a notebook, without cells in another language, such as answers."""
     if path.suffix != ".ipynb":
         return path.read_text()
-    cells = (c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code")
-    return "\n".join("".join(cell["source"]) for cell in cells)
+    cells = ("".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code")
+    return "\n".join(cell for cell in cells if not cell.startswith("%%"))
 
 
 @cache
@@ -268,6 +268,16 @@ def test_clean_strips_images_metadata_and_unchecked_outputs():
     assert [c["execution_count"] for c in cleaned["cells"]] == [None, 1]
     assert "papermill" not in clean.dump(cleaned)
     assert clean.clean(cleaned) == cleaned
+
+
+@pytest.mark.parametrize("tag", ["figure", "record", "solution"])
+def test_clean_collapses_what_is_not_the_lesson(tag):
+    def cleaned(tags, **metadata):
+        cell = {"cell_type": "code", "id": "a", "source": "x", "outputs": [], "metadata": {"tags": tags, **metadata}}
+        return clean.clean({"cells": [cell]})["cells"][0]["metadata"]
+
+    assert cleaned([tag, "check"]) == {"tags": [tag, "check"], "jupyter": {"source_hidden": True}}
+    assert cleaned(["lesson"], jupyter={"source_hidden": True}) == {"tags": ["lesson"]}
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ A notebook opens its book once, records into it, and checks at its end that noth
     book = open_book("01_feedforward", profile, seed)
     train, test = book.mnist()
     book.record("cpsc453.num-accuracy", 0.981)
-    book.answer("cpsc453.q-2.2.1", f"It reaches {accuracy:.1%}.")
+    book.claim("it reads nine digits in ten", accuracy > 0.9, "cpsc453.q-2.2.1")
     book.figure(fig, "cpsc453.fig-01", alt="Two falling curves …")
     book.check()
 
@@ -23,10 +23,10 @@ from pathlib import Path
 
 from lib import compute, data, progress
 from lib.atomic import write_atomic
+from workbook import answers, profiles
 from workbook import cache as trainings
-from workbook import profiles
 from workbook.paths import BUILD, DATA
-from workbook.records import items_of, loaded_code, reports
+from workbook.records import errata, items_of, loaded_code, reports
 
 DIGITS = 6  # significant digits that are kept
 
@@ -44,7 +44,9 @@ def open_book(notebook: str, profile: str = "auto", seed: int = 0) -> "Book":
     from lib import plots
 
     plots.set_style()
-    return Book(notebook, profile, seed)
+    book = Book(notebook, profile, seed)
+    answers.offer(book._answer)
+    return book
 
 
 def threads() -> int:
@@ -66,6 +68,8 @@ class Book:
         self.environment = compute.environment()
         head = {"notebook": notebook, "profile": profile, "seed": seed, "environment": self.environment}
         self._files = {name: {**head, "items": {}, "figures": {}} for name in ("results", "timings")}
+        self._claims = []
+        self._files["results"] |= {"claims": self._claims, "reported_claims": {}, "errata": {}}
 
     def mnist(self, dataset: str = "mnist") -> tuple[data.Split, data.Split]:
         """Training and test images: all of them, or the first 2,000 and 1,000 in profile ``smoke``."""
@@ -75,53 +79,120 @@ class Book:
     def record(
         self,
         item: str,
-        value: object,
+        value: object = None,
         *,
-        compare: str | list[str] | None = None,
-        tolerance: float | dict[str, float] | None = None,
-        report_wrong: str | None = None,
+        runs: list | None = None,
+        improved: object = None,
+        images: int | None = None,
         note: str | None = None,
         seconds: bool = False,
         durations: dict[str, float] | None = None,
+        compare: object = None,  # these three are still accepted, and no longer stored
+        tolerance: object = None,
+        report_wrong: object = None,
     ) -> None:
-        """Store the reproduced ``value`` of an item: a number, text, or lists and dicts of them.
+        """Store what this notebook measured for an item: numbers, text, or lists and dicts of them.
 
-        ``compare`` names the keys of a dict that the scoreboard judges (default: all those in the report),
-        ``tolerance`` is the absolute difference that still counts as equal (a number, or one for each key), and
-        ``report_wrong`` says why the reported value is not what it claims to be. ``seconds`` marks a value that is a
-        measured duration; ``durations`` adds measured seconds to a ``value`` that is a dict of other things. Raises
-        KeyError for an item that does not exist or belongs to another notebook.
+        ``value`` is one run and has the structure of the reported value. ``runs`` are such values at the report's
+        settings, one a seed; ``value`` may then be left out, and is their mean. ``improved`` are such values at our own
+        settings, one a seed, or a single one. ``images`` is the number of test images if the value is a share of them.
+        ``note`` is one neutral sentence. ``seconds`` marks values that are measured durations; ``durations`` adds
+        measured seconds to a ``value`` that is a dict of other things.
+
+        Raises KeyError for an item that does not exist or belongs to another notebook, and ValueError for values that
+        do not have the same structure.
         """
-        entry = {"value": plain(value), "compare": compare, "tolerance": plain(tolerance)}
-        entry |= {"report_wrong": report_wrong, "note": note}
-        entry = {name: setting for name, setting in entry.items() if setting is not None}
         item = self._known(item)
-        if value is None and self.items[item]["kind"] != "question":  # an answer can do without
+        value, runs, improved = plain(value), plain(runs), plain(improved)
+        if runs is not None:
+            if not isinstance(runs, list) or not runs:
+                raise ValueError(f"{item}: runs must be a list of values, one a seed, got {runs!r}")
+            value = _mean(runs, item) if value is None else value
+            _same_structure(value, runs, item, "runs")
+        if value is None:
             raise ValueError(f"cannot record None as the value of {item}")
+        if improved is not None:
+            if _depth(improved) == _depth(value):
+                improved = [improved]
+            _same_structure(value, improved, item, "improved")
+        if images is not None and (not isinstance(images, int) or isinstance(images, bool) or images < 1):
+            raise ValueError(f"{item}: images must be the number of test images, got {images!r}")
         if durations and (seconds or not isinstance(value, dict)):
             raise ValueError("durations belong to a value that is a dict and is not itself measured in seconds")
-        self._files["timings"]["items"].pop(item, None)  # left there if a cell is run again
-        if durations:  # first, because it leaves a pointer in results that the entry then replaces
-            self._put("timings", "items", item, {"durations": plain(durations)})
-        self._put("timings" if seconds else "results", "items", item, entry)
+        entry = {"value": value, "runs": runs, "improved": improved, "images": images, "note": note}
+        entry = {name: content for name, content in entry.items() if content is not None}
+        if answered := self._entry(item).get("answer"):  # which stays where it is
+            entry["answer"] = answered
+            seconds = seconds or "answer" in self._files["timings"]["items"].get(item, {})
+        self._store(item, entry, seconds, plain(durations))
 
-    def answer(self, item: str, text: str, **judged: object) -> None:
-        """Store and show the answer to a question of an assignment. Take its numbers from the values of this run.
+    def answer(self, item: str, text: str, *, value: object = None, seconds: bool = False, **measured: object) -> None:
+        """Store and show the answer to a question of an assignment as one paragraph. Prefer the magic ``%%answer``.
 
-        If the report's answer is a number, ``judged`` may hold ``value`` and the other arguments of ``record``.
+        If the report's answer is a number, give its ``value`` and the other arguments of ``record``.
         """
-        item = self._known(item)
-        if self.items[item]["kind"] != "question":
-            raise ValueError(f"{item} is a {self.items[item]['kind']}: use record")
-        if not text.strip():
-            raise ValueError(f"the answer to {item} is empty")
-        text = " ".join(text.split())
-        self.record(item, judged.pop("value", None), **judged)
-        file = "timings" if judged.get("seconds") else "results"
-        self._put(file, "items", item, {**self._files[file]["items"][item], "answer": text})
-        from IPython.display import Markdown, display
+        item = self._question(item, text)
+        for former in ("compare", "tolerance", "report_wrong"):  # still accepted, and no longer stored
+            measured.pop(former, None)
+        if value is not None or measured:
+            self.record(item, value, seconds=seconds, **measured)
+        self._answer(item, " ".join(text.split()), seconds)
 
-        display(Markdown(f"> **{self.items[item]['title']}** {text}"))
+    def _answer(self, item: str, text: str, seconds: bool = False) -> None:
+        """Store and show the text of an answer, paragraphs and all. ``seconds`` marks one that speaks of durations."""
+        item, text = self._question(item, text), text.strip()
+        durations = self._files["timings"]["items"].get(item, {}).get("durations")
+        self._store(item, {**self._entry(item), "answer": text}, seconds, durations)
+        doubts = [
+            f"⚠ In this run, a claim behind this answer does not hold: {claim['statement']}"
+            for claim in self._claims
+            if claim["item"] == item and claim["holds"] is False
+        ]
+        quoted = [f"**{self.items[item]['title']}**", text, *doubts]
+        _quote("\n\n".join(quoted), {"answer": item, "seconds": seconds})
+
+    def claim(self, statement: str, holds: bool, item: str | None = None) -> None:
+        """Store a claim that a sentence of this notebook makes, and whether it ``holds``, if possible for an ``item``.
+
+        Give ``holds`` a margin from seeds or from sampling. A claim that fails is shown, marks the answer to ``item``,
+        and stops nothing. In profile smoke none is judged.
+        """
+        statement, holds = _sentence(statement), self._judged(holds, "holds")
+        claim = {"statement": statement, "holds": holds, "item": item if item is None else self._known(item)}
+        _replace(self._claims, claim)
+        self._write()
+        if holds is False:
+            about = f" It stands behind the answer to {item}." if item else ""
+            _quote(f"⚠ **In this run, a claim of this chapter does not hold:** {statement}.{about}")
+
+    def reported_claim(self, item: str, statement: str, *, supported: bool, contradicted: bool) -> None:
+        """Store whether our runs support or contradict a ``statement`` of the report on an item.
+
+        Each of the two has a margin from seeds or from sampling. If neither is true, the claim is undecided, as it
+        always is in profile smoke. Raises ValueError if both are.
+        """
+        item, statement = self._known(item), _sentence(statement)
+        if _truth(supported, "supported") and _truth(contradicted, "contradicted"):
+            raise ValueError(f"{item}: {statement!r} cannot be both supported and contradicted")
+        judged = {
+            "supported": bool(self._judged(supported, "supported")),
+            "contradicted": bool(self._judged(contradicted, "contradicted")),
+        }
+        claims = self._files["results"]["reported_claims"].setdefault(item, [])
+        _replace(claims, {"statement": statement, **judged})
+        self._write()
+
+    def demonstrates(self, erratum: str, holds: bool) -> None:
+        """Store whether this run demonstrates an entry of ``data/errata.toml``, such as E01. Not judged in smoke."""
+        owner = {entry["id"]: entry["notebook"] for entry in errata()}.get(erratum)
+        if owner != self.notebook:
+            said = f"belongs to notebook {owner}, not to {self.notebook}" if owner else "is not in data/errata.toml"
+            raise KeyError(f"erratum {erratum!r} {said}")
+        holds = self._judged(holds, "holds")
+        self._files["results"]["errata"][erratum] = holds
+        self._write()
+        if holds is False:
+            _quote(f"⚠ **In this run, erratum {erratum} is not demonstrated.**")
 
     def figure(self, fig: object, name: str, *, alt: str, seconds: bool = False) -> None:
         """Save a matplotlib figure as ``<name>.png`` with alt text, show it and close it.
@@ -145,17 +216,17 @@ class Book:
         self._files["results" if seconds else "timings"]["figures"].pop(name, None)  # left there if a cell is run again
         self._put("timings" if seconds else "results", "figures", name, {"file": f"{name}.png", "alt": alt})
         bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": alt}
-        display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
+        display(bundle, raw=True, metadata={"image/png": {"alt": alt, "file": f"{name}.png"}})
 
     def missing(self) -> list[str]:
         """The ids of this notebook's items that still lack their value, answer or figure."""
-        recorded = {name for content in self._files.values() for name in content["items"]}
         drawn = {name for content in self._files.values() for name in content["figures"]}
 
         def complete(item: str, about: dict) -> bool:
-            if about["kind"] != "figure":
-                return item in recorded
-            return item in drawn and (item in recorded or "reported" not in about)
+            if about["kind"] == "question":
+                return "answer" in self._entry(item)
+            recorded = bool(self._entry(item))
+            return recorded if about["kind"] != "figure" else item in drawn and (recorded or "reported" not in about)
 
         return [item for item, about in self.items.items() if not complete(item, about)]
 
@@ -175,6 +246,32 @@ class Book:
         near = difflib.get_close_matches(item, self.items, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise KeyError(f"data/reports.toml has no item {item!r}{hint}")
+
+    def _question(self, item: str, text: str) -> str:
+        if self.items[self._known(item)]["kind"] != "question":
+            raise ValueError(f"{item} is a {self.items[item]['kind']}: use record")
+        if not text.strip():
+            raise ValueError(f"the answer to {item} is empty")
+        return item
+
+    def _entry(self, item: str) -> dict:
+        """What is recorded of an item, wherever it is kept; empty if there is nothing."""
+        kept = self._files["timings"]["items"].get(item, {})
+        return kept if "value" in kept or "answer" in kept else self._files["results"]["items"].get(item, {})
+
+    def _judged(self, holds: bool, name: str) -> bool | None:
+        """Whether it holds; None in profile smoke, whose trainings are too short to judge by."""
+        holds = _truth(holds, name)
+        return None if self.profile == "smoke" else holds
+
+    def _store(self, item: str, entry: dict, seconds: bool, durations: dict | None) -> None:
+        """Keep an entry in the file where it belongs, and durations that belong to its value in timings.json."""
+        if seconds and durations:
+            entry, durations = {**entry, "value": entry["value"] | durations}, None
+        self._files["timings"]["items"].pop(item, None)  # left there if a cell is run again
+        if durations:  # first, because it leaves a pointer in results that the entry then replaces
+            self._put("timings", "items", item, {"durations": durations})
+        self._put("timings" if seconds else "results", "items", item, entry)
 
     def _put(self, file: str, part: str, name: str, entry: dict) -> None:
         self._files[file][part][name] = entry
@@ -211,3 +308,75 @@ def plain(value: object) -> object:
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     raise TypeError(f"cannot record a {type(value).__name__}: use numbers, text, lists or dicts")
+
+
+def _mean(runs: list, item: str) -> object:
+    """Mean of values of equal structure; text has to be the same in all of them."""
+    first = runs[0]
+    _same_structure(first, runs, item, "runs")
+    if isinstance(first, dict):
+        return {name: _mean([run[name] for run in runs], item) for name in first}
+    if isinstance(first, list):
+        return [_mean(list(column), item) for column in zip(*runs, strict=True)]
+    if all(run == first for run in runs):
+        return first
+    if _kind(first) != "number":
+        raise ValueError(f"{item}: the runs differ in a text ({', '.join(map(repr, runs))}): give a value as well")
+    return plain(math.fsum(runs) / len(runs))
+
+
+def _same_structure(value: object, runs: list, item: str, name: str) -> None:
+    """Raise ValueError if one of ``runs`` has other keys, another length or another kind of content than ``value``."""
+    for run in runs:
+        if _kind(run) != _kind(value):
+            raise ValueError(f"{item}: each of {name} must be a {_kind(value)}, like the value; got {run!r}")
+        if isinstance(value, dict):
+            if run.keys() != value.keys():
+                raise ValueError(f"{item}: each of {name} must have the keys {list(value)}; got {list(run)}")
+            for key in value:
+                _same_structure(value[key], [run[key]], f"{item}, {key}", name)
+        if isinstance(value, list):
+            if len(run) != len(value):
+                raise ValueError(f"{item}: each of {name} must have {len(value)} entries; got {len(run)}")
+            for one, other in zip(value, run, strict=True):
+                _same_structure(one, [other], item, name)
+
+
+def _kind(value: object) -> str:
+    kinds = {dict: "dict", list: "list", str: "text", int: "number", float: "number"}
+    return kinds.get(type(value), type(value).__name__)
+
+
+def _depth(value: object) -> int:
+    """How many lists enclose the first entry: a number has 0, a list of numbers 1."""
+    return 1 + (_depth(value[0]) if value else 0) if isinstance(value, list) else 0
+
+
+def _truth(holds: object, name: str) -> bool:
+    """``holds`` as a bool. Raises TypeError for a number or a list, which would count as true by accident."""
+    holds = plain(holds)
+    if not isinstance(holds, bool):
+        raise TypeError(f"{name} must be True or False, got {holds!r}: write a comparison, with its margin")
+    return holds
+
+
+def _sentence(statement: str) -> str:
+    if not statement.strip():
+        raise ValueError("a claim needs a statement: one sentence without numbers that may change")
+    return " ".join(statement.split())
+
+
+def _replace(claims: list[dict], claim: dict) -> None:
+    """Put a claim where its former version was, if its cell is run again, or at the end."""
+    places = [i for i, old in enumerate(claims) if old["statement"] == claim["statement"]]
+    if places:
+        claims[places[0]] = claim
+    else:
+        claims.append(claim)
+
+
+def _quote(markdown: str, metadata: dict | None = None) -> None:
+    """Show a text as a block quote. ``metadata`` tells the writer of chapters what it is."""
+    from IPython.display import Markdown, display
+
+    display(Markdown("\n".join(f"> {line}".rstrip() for line in markdown.splitlines())), metadata=metadata)

@@ -15,6 +15,12 @@ def reports() -> dict:
     return tomllib.loads((DATA / "reports.toml").read_text())
 
 
+@cache
+def errata() -> list[dict]:
+    """The errors found in the reports, of ``data/errata.toml``: one entry for each root cause."""
+    return tomllib.loads((DATA / "errata.toml").read_text()).get("erratum", [])
+
+
 def items_of(notebook: str) -> dict[str, dict]:
     """{id: item} of the items that a notebook has to regenerate."""
     return {item["id"]: item for item in reports()["item"] if item["notebook"] == notebook}

@@ -19,6 +19,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+COLLAPSED = {"figure", "record", "solution"}  # tags of the cells whose source JupyterLab hides until it is asked for
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|tmp|work|opt|mnt)/\w|[A-Z]:\\\\")
 
 
@@ -30,6 +31,8 @@ def clean(notebook: dict) -> dict:
         kept = {"cell_type": cell["cell_type"], "id": cell.get("id", f"cell-{i}")}
         kept["metadata"] = {"tags": tags} if tags else {}
         if cell["cell_type"] == "code":
+            if COLLAPSED & set(tags):
+                kept["metadata"]["jupyter"] = {"source_hidden": True}
             checked = "check" in tags and cell["outputs"]
             kept["execution_count"] = i if checked else None
             kept["outputs"] = [o for o in cell["outputs"] if _is_text(o)] if checked else []

@@ -1,0 +1,93 @@
+"""Answers as prose: Markdown whose numbers come from the values of this run.
+
+A cell of a notebook that has opened its book:
+
+    %%answer cpsc453.q-2.2.1
+    The network reads {{ 100 * accuracy:.1f }} % of the digits, which is {{ len(test) - wrong:,}} images.
+
+    A second paragraph may hold an equation, $p(x \\mid z)$.
+
+Double braces hold an expression and, if wanted, a format after a colon, as in an f-string. In an equation, where two
+braces meet, write a space between them. ``%%answer item --seconds`` marks a text that speaks of measured durations.
+"""
+
+import ast
+import math
+import re
+from collections.abc import Callable
+
+PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+
+
+def fill(text: str, namespace: dict[str, object]) -> str:
+    """``text`` with every ``{{ expression:format }}`` replaced by its value in ``namespace``.
+
+    Raises ValueError that names the placeholder and says what is wrong with it.
+    """
+    if "{{" in PLACEHOLDER.sub("", text):
+        rest = PLACEHOLDER.sub("", text).split("{{")[1].strip()
+        raise ValueError(f"a placeholder is opened and not closed: {{{{ {rest[:40]}")
+    return PLACEHOLDER.sub(lambda match: _value(match[1].replace("\n", " ").strip(), namespace), text)
+
+
+def _value(placeholder: str, namespace: dict[str, object]) -> str:
+    """The value of one placeholder as text; floats without a format get six significant digits."""
+    named = f"{{{{ {placeholder} }}}}"
+    expression, form = _parts(placeholder)
+    if expression is None:
+        raise ValueError(
+            f"{named} is not an expression of Python (in an equation, write a space between two opening braces)"
+        )
+    try:
+        value = eval(expression, namespace)
+    except NameError as error:
+        raise ValueError(f"{named} failed: {error}. Run the cells above first, or correct the name") from error
+    except Exception as error:
+        raise ValueError(f"{named} failed with {type(error).__name__}: {error}") from error
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:  # a tensor or an array of one number
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{named} is {value}, which is not a finite number")
+    try:
+        return format(value, form or (".6g" if isinstance(value, float) else ""))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{named}: a {type(value).__name__} cannot be written as {form!r} ({error})") from error
+
+
+def _parts(placeholder: str) -> tuple[str | None, str]:
+    """(expression, format); the format begins after the first colon that has an expression before it."""
+    ends = [len(placeholder), *(i for i, letter in enumerate(placeholder) if letter == ":")]
+    for end in ends:
+        try:
+            ast.parse(placeholder[:end].strip(), mode="eval")
+        except SyntaxError:
+            continue
+        return placeholder[:end].strip(), placeholder[end + 1 :].strip()
+    return None, ""
+
+
+def offer(answer: Callable[[str, str, bool], None]) -> None:
+    """Make ``%%answer`` known to this notebook: it calls ``answer(item, text, seconds)``. Elsewhere do nothing."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        return
+
+    def magic(line: str, cell: str) -> None:
+        item, seconds = _line(line)
+        try:
+            text = fill(cell, shell.user_ns)
+        except ValueError as error:
+            raise ValueError(f"the answer to {item}: {error}") from error
+        answer(item, text, seconds)
+
+    shell.register_magic_function(magic, "cell", "answer")
+
+
+def _line(line: str) -> tuple[str, bool]:
+    """The item, and whether the text speaks of durations."""
+    words = line.split()
+    if len(words) not in (1, 2) or words[1:] not in ([], ["--seconds"]):
+        raise ValueError(f"write %%answer and the id of a question, and perhaps --seconds; got {line.strip()!r}")
+    return words[0], len(words) == 2
