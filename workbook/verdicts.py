@@ -1,0 +1,200 @@
+"""Verdicts: what a notebook measured, held against what the report says. The one place where they are computed.
+
+Pure functions of an item of ``data/reports.toml`` and of what was recorded for it. A notebook cannot hand in a verdict,
+a tolerance or an excuse, and an error of the report never changes the verdict on our runs.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+LEVEL = 0.05  # the prediction interval holds 95 %
+
+# verdict → the mark that reads without colour; in the order of the summary
+VERDICTS = {
+    "reproduced": "✔",
+    "not reproduced": "✘",
+    "supported": "◆",
+    "contradicted": "◇",
+    "undecided": "?",
+    "not comparable": "≠",
+    "drawn": "▦",
+    "answered": "✎",
+    "used as stated": "＝",
+    "changed": "Δ",
+    "inconsistent": "!",
+    "not yet": "…",
+}
+CLASSES = {  # which verdicts an item of a class can get, besides "not yet"
+    "measured": ("reproduced", "not reproduced", "undecided", "not comparable"),
+    "setting": ("used as stated", "changed", "inconsistent"),
+    "picture": ("drawn", "supported", "contradicted", "undecided", "not comparable"),
+    "question": ("answered", "supported", "contradicted", "undecided"),
+}
+
+
+class Verdict(NamedTuple):
+    """One of VERDICTS, and a short reason."""
+
+    word: str
+    why: str = ""
+
+
+def judge(
+    item: Mapping,
+    entry: Mapping | None,
+    *,
+    drawn: bool = False,
+    claims: Sequence[Mapping] = (),
+    inconsistent: Sequence[str] = (),
+    behind: str = "",
+) -> Verdict:
+    """The verdict on an item.
+
+    ``entry`` is what was recorded for it, ``drawn`` whether its figure is there, ``claims`` what the report claims of
+    it, as tested by the notebook, ``inconsistent`` the errata by which the report contradicts itself on a setting, and
+    ``behind`` why this run cannot speak about the report's settings.
+    """
+    if entry is None and not drawn:
+        return Verdict("not yet")
+    if item["class"] == "setting":
+        return _setting(item, entry or {}, inconsistent)
+    if item["class"] == "measured":
+        if entry is None or not ({"value", "runs"} & set(entry)):
+            return Verdict("not yet", "no value was recorded")
+        if "not_comparable" in item or (behind and not item.get("exact")):
+            return Verdict("not comparable", item.get("not_comparable", behind))
+        return _measured(item, entry)
+    if claims:
+        return _claimed(claims)
+    if item["class"] == "picture":
+        return Verdict("not comparable", item["not_comparable"]) if "not_comparable" in item else Verdict("drawn")
+    asserts = item.get("asserts", True)
+    return Verdict("undecided", "none of its claims was tested") if asserts else Verdict("answered")
+
+
+def _setting(item: Mapping, entry: Mapping, inconsistent: Sequence[str]) -> Verdict:
+    """Whether our run uses what the report states. Keys that were not recorded, or are not judged, do not count."""
+    if inconsistent:
+        return Verdict("inconsistent", f"the report contradicts itself: {', '.join(inconsistent)}")
+    stated, used = item.get("reported"), entry.get("value")
+    if isinstance(stated, Mapping) and isinstance(used, Mapping):
+        keys = [key for key in item.get("judged", stated) if key in used and used[key] != stated[key]]
+        other = ", ".join(f"{key} {used[key]}" for key in keys)
+    else:
+        other = "" if stated is None or used is None or stated == used else str(used)
+    return Verdict("changed", f"{other} here") if other else Verdict("used as stated")
+
+
+def _claimed(claims: Sequence[Mapping]) -> Verdict:
+    """Contradicted if one claim is, else undecided if one is, else supported."""
+    if against := [c["statement"] for c in claims if c["contradicted"]]:
+        return Verdict("contradicted", "; ".join(against))
+    if not_shown := [c["statement"] for c in claims if not c["supported"]]:
+        return Verdict("undecided", "; ".join(not_shown))
+    return Verdict("supported", "; ".join(c["statement"] for c in claims))
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+def _measured(item: Mapping, entry: Mapping) -> Verdict:
+    """Reproduced if every reported number lies in the prediction interval of our runs at the report's settings."""
+    target, runs = _compared(item), [leaves(run) for run in entry.get("runs") or [entry["value"]]]
+    if absent := [name for name in target if any(name not in run for run in runs)]:
+        return Verdict("not yet", f"the chapter recorded nothing for {_names(absent)}")
+    exact = item.get("exact", False)
+    if len(runs) == 1 and not exact:
+        return Verdict("undecided", "one run has no interval")
+    misses = {name: _miss(item, name, theirs, [run[name] for run in runs], entry) for name, theirs in target.items()}
+    misses = {name: side for name, side in misses.items() if side}
+    if not misses:
+        return Verdict("reproduced", "equal" if exact else f"in the 95 % interval of {len(runs)} runs")
+    if len(target) == 1:
+        return Verdict("not reproduced", f"ours is {misses.popitem()[1]}")
+    grouped = {side: _names([name for name in misses if misses[name] == side]) for side in misses.values()}
+    listed = "; ".join(f"{side}: {names}" for side, names in grouped.items())
+    return Verdict("not reproduced", f"{len(misses)} of {len(target)}; ours is {listed}")
+
+
+def beaten(item: Mapping, entry: Mapping | None) -> str:
+    """By how much our improved runs beat the report; empty if they do not, or if nobody can tell.
+
+    Their interval has to lie beyond the reported value wholly, for every number that is compared.
+    """
+    if item["class"] != "measured" or item["better"] not in ("higher", "lower") or "not_comparable" in item:
+        return ""
+    runs = [leaves(run) for run in (entry or {}).get("improved", [])]
+    target, gains = _compared(item), []
+    if len(runs) < 2 or any(name not in run for name in target for run in runs):
+        return ""
+    want = "higher" if item["better"] == "higher" else "lower"
+    for name, theirs in target.items():
+        ours = [run[name] for run in runs]
+        if _miss({**item, "exact": False, "bound": ""}, name, theirs, ours, entry) != want:
+            return ""
+        gains.append(abs(statistics.fmean(ours) - theirs))
+    return f"beaten by {min(gains):.3g}" if gains else ""
+
+
+def _miss(item: Mapping, name: tuple, theirs: object, ours: list, entry: Mapping) -> str:
+    """ "" if a reported number agrees with our runs; else where ours lie: lower, higher or different."""
+    if isinstance(theirs, bool | str) or any(isinstance(value, bool | str) for value in ours):
+        return "" if all(value == theirs for value in ours) else "different"
+    if item.get("exact"):
+        low, high = min(ours), max(ours)
+    else:
+        level = LEVEL / item.get("family", len(_compared(item)))
+        low, high = interval(ours, entry.get("images"), level)
+    slack = half_digit(theirs, item.get("decimals")) * (1 + 1e-9)
+    bound = {"range": ("at least", "at most")[name[-1:] == ("1",)]}.get(item.get("bound"), item.get("bound"))
+    if high < theirs - slack and bound != "at most":
+        return "lower"
+    return "higher" if low > theirs + slack and bound != "at least" else ""
+
+
+def interval(values: Sequence[float], images: int | None = None, level: float = LEVEL) -> tuple[float, float]:
+    """Where one more run falls with probability 1 − ``level``: Student's t over two or more runs.
+
+    A share of ``images`` test images has the spread of sampling on top.
+    """
+    from scipy.stats import norm, t  # takes a second to import
+
+    n, mean = len(values), statistics.fmean(values)
+    if n < 2:
+        raise ValueError(f"an interval needs two runs or more, got {n}: record one value a seed with runs=")
+    half = t.ppf(1 - level / 2, n - 1) * statistics.stdev(values) * math.sqrt(1 + 1 / n)
+    if images and 0 <= mean <= 1:
+        half = math.hypot(half, norm.ppf(1 - level / 2) * math.sqrt(mean * (1 - mean) / images))
+    return mean - half, mean + half
+
+
+def half_digit(number: float, decimals: int | None = None) -> float:
+    """Half a unit of the last printed digit: 0.98 stands for 0.975 to 0.985."""
+    exponent = -decimals if decimals is not None else Decimal(str(number)).as_tuple().exponent
+    return 0.5 * 10.0**exponent
+
+
+def leaves(value: object, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
+    """{path: number or text} of nested lists and dicts. A table {columns, rows} is named by its first column."""
+    if isinstance(value, Mapping) and {"columns", "rows"} <= set(value) and isinstance(value["rows"], list):
+        head, *columns = value["columns"]
+        value = {f"{head} {row[0]}": dict(zip(columns, row[1:], strict=True)) for row in value["rows"]}
+    if isinstance(value, Mapping):
+        return {k: v for name, part in value.items() for k, v in leaves(part, (*path, str(name))).items()}
+    if isinstance(value, list):
+        return {k: v for i, part in enumerate(value) for k, v in leaves(part, (*path, str(i))).items()}
+    return {} if value is None else {path: value}
+
+
+def _compared(item: Mapping) -> dict[tuple[str, ...], object]:
+    """The reported numbers that ours are held against."""
+    target = leaves(item.get("comparable", item.get("reported")))
+    judged = item.get("judged")
+    return {name: value for name, value in target.items() if judged is None or set(judged) & set(name)}
+
+
+def _names(paths: list[tuple[str, ...]]) -> str:
+    return ", ".join(" ".join(path) or "the value" for path in paths)
