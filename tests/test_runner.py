@@ -83,7 +83,7 @@ def make_checkout(folder, **notebooks):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("data", "notebooks"):
         (folder / name).mkdir()
-    for name in ("Snakefile", "data/manifest.json", "data/reports.toml"):
+    for name in ("Snakefile", "data/manifest.json", "data/reports.toml", "data/errata.toml"):
         shutil.copy(ROOT / name, folder / name)
     for name, code in notebooks.items():
         write_notebook(folder, name[1:], code)
@@ -153,17 +153,21 @@ def second(checkout, first):
 
 def test_a_run_of_the_gallery_publishes_figures_results_and_scoreboard(first):
     assert first.code == 0, first.output
-    assert sorted(gallery(first.files)) == [
+    published = sorted(gallery(first.files))
+    assert "figures/scoreboard.md" in published
+    assert [name for name in published if name.count("/") == 2] == [
+        "figures/21_scoreboard/README.md",
         "figures/21_scoreboard/found.txt",
         "figures/21_scoreboard/results.json",
         "figures/21_scoreboard/timings.json",
+        "figures/30_good/README.md",
         "figures/30_good/extra-line.png",
         "figures/30_good/results.json",
         "figures/30_good/timings.json",
+        "figures/31_other/README.md",
         "figures/31_other/extra-line.png",
         "figures/31_other/results.json",
         "figures/31_other/timings.json",
-        "figures/scoreboard.md",
     ]
     assert {"build/full/seed0/30_good.ipynb", "build/full/seed0/30_good.inputs.json"} <= first.files.keys()
     assert "3 of 3 notebooks to run, 1 at a time: 21_scoreboard, 30_good, 31_other" in first.output
@@ -202,6 +206,7 @@ def test_a_failed_run_publishes_nothing(first, second):
 
 def test_figures_that_are_no_longer_made_are_removed(second):
     assert sorted(name for name in second.files if name.startswith("figures/31_other/")) == [
+        "figures/31_other/README.md",
         "figures/31_other/extra-curve.png",
         "figures/31_other/results.json",
         "figures/31_other/timings.json",
@@ -318,7 +323,12 @@ def test_one_notebook_is_run_with_its_profile_and_seed_and_its_old_files_go(here
     arguments = ["notebook", "notebooks/30_good.ipynb", "--profile", "smoke", "--seed", "7"]
     monkeypatch.setattr(sys, "argv", ["run", *arguments])
     assert run.main() == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["extra-line.png", "results.json", "timings.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "extra-line.png",
+        "results.json",
+        "timings.json",
+    ]
     assert (folder / "extra-line.png").read_text() == "extra-line of smoke 7"
     executed = json.loads((here / "build/smoke/seed7/30_good.ipynb").read_text())
     assert any("seed = 7" in "".join(cell["source"]) for cell in executed["cells"])

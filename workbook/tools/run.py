@@ -22,6 +22,7 @@ from types import ModuleType
 from lib.atomic import write_atomic
 from workbook.paths import BUILD, FIGURES, NOTEBOOKS, RELEASED, ROOT, cache_dir, executed_notebook, results_dir
 from workbook.profiles import PROFILES
+from workbook.tools import chapter
 
 SCOREBOARD = "21_scoreboard"
 MEMORY_PER_JOB = 3 * 2**30  # bytes; what the largest notebooks need
@@ -61,6 +62,8 @@ def _loaded(notebook: str, profile: str, seed: int) -> list[str] | None:
 def _with_files(notebook: str, code: list[str]) -> list[str]:
     """``code``, the notebook itself, and the files that they read."""
     files = [f"notebooks/{notebook}.ipynb", "data/reports.toml", *sorted(code)]
+    if "workbook/scoreboard.py" in code:
+        files.append("data/errata.toml")
     if "lib/plots.py" in code:
         files.append("lib/workbook.mplstyle")
     if "lib/data/cells.py" in code and (ROOT / "data/cells").is_dir():
@@ -149,6 +152,7 @@ def run_notebook(notebook: str, profile: str, seed: int) -> Path:
             del os.environ["WORKBOOK_OUT"]
         if not all((out / f"{name}.json").exists() for name in ("results", "timings", "inputs")):
             raise RunError(f"{notebook} recorded no results: it must call open_book, record and check")
+        chapter.write(copy, notebook, profile, seed, out, target)
         target.mkdir(parents=True, exist_ok=True)
         loaded = (out / "inputs.json").read_text()
         (out / "inputs.json").unlink()
@@ -347,12 +351,13 @@ def _named(notebook: str) -> str:
 
 
 def _published(folder: Path) -> bool:
-    """Whether a folder has its records, and all the figures that these name."""
+    """Whether a folder has its chapter, its records, and all the figures that these name."""
     try:
         records = [json.loads((folder / f"{name}.json").read_text()) for name in ("results", "timings")]
     except (OSError, ValueError):
         return False
-    return all((folder / figure["file"]).exists() for record in records for figure in record["figures"].values())
+    figures = [figure["file"] for record in records for figure in record["figures"].values()]
+    return all((folder / file).exists() for file in ["README.md", *figures])
 
 
 @contextmanager

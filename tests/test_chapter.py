@@ -1,0 +1,279 @@
+"""The chapter as it ran: an executed notebook of each kind of cell, and all those that are committed."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import mistune
+import pytest
+
+from workbook import paths
+from workbook.paths import FIGURES, NOTEBOOKS
+from workbook.tools import chapter
+from workbook.tools.clean import MACHINE_PATH
+
+ALLOWED = {"details", "summary", "img"}
+
+
+def tokens(nodes):
+    """All tokens of a Markdown text, at any depth."""
+    for node in nodes:
+        yield node
+        yield from tokens(node.get("children", []))
+
+
+def faults(text, folder):
+    """What a code host would show wrongly of a chapter that lies in ``folder``."""
+    found = []
+    parse = mistune.create_markdown(renderer=None, plugins=["table", "math"])
+    for token in tokens(parse(text)):
+        kind, raw = token["type"], token.get("raw", "")
+        if kind in ("block_html", "inline_html"):
+            found += [f"HTML: {tag}" for tag in re.findall(r"</?([A-Za-z]\w*)", raw) if tag not in ALLOWED]
+            for image in re.findall(r"<img[^>]*>", raw):
+                if not re.search(r'alt="[^"]+"', image):
+                    found.append(f"no alt text: {image}")
+        if kind in ("image", "link"):
+            url = token["attrs"]["url"]
+            if not re.match(r"https?:|mailto:|#", url) and not (folder / url.partition("#")[0]).exists():
+                found.append(f"{kind} to nothing: {url}")
+            if kind == "image" and not "".join(child.get("raw", "") for child in tokens(token["children"])).strip():
+                found.append(f"no alt text: {url}")
+    literal = r"^(```+)[^\n]*\n.*?^\1$|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$"
+    outside = re.sub(literal, "", text, flags=re.MULTILINE | re.DOTALL)
+    if equation := re.search(r"\\\(|^\\\[|\\begin\{|\\[dt]?frac|\$\$", outside, flags=re.MULTILINE):
+        found.append(f"an equation outside of dollars: {outside[equation.start() :][:60]}")
+    if text.count("<details>") != text.count("</details>"):
+        found.append("a fold is not closed")
+    if re.search(r"</summary>\n(?!\n)|\S\n</details>", text):
+        found.append("folded text needs a blank line before and after it")
+    if match := MACHINE_PATH.search(text) or re.search(r"\x1b|\d+%\|", text):
+        found.append(f"of this machine or this run: {text[match.start() : match.start() + 30]!r}")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a <b>bold</b> word", "HTML: b"),
+        ("<details>\n<summary>Code</summary>\ntext\n\n</details>", "a blank line before and after"),
+        ("<details>\n<summary>Code</summary>\n\ntext", "a fold is not closed"),
+        ("![](there.png)", "no alt text: there.png"),
+        ('<img src="there.png">', "no alt text: <img"),
+        ("![a line](nowhere.png)", "image to nothing: nowhere.png"),
+        ("[a page](../nowhere.md#part)", "link to nothing"),
+        ("so \\(x\\) is", "an equation outside of dollars"),
+        ("\\begin{align}x\\end{align}", "an equation outside of dollars"),
+        ("```text\n/home/me/x\n```", "of this machine"),
+        ("```text\n 40%|####    | 4/10\n```", "or this run"),
+    ],
+)
+def test_faults_are_seen(text, fault, tmp_path):
+    (tmp_path / "there.png").touch()
+    assert any(fault in found for found in faults(text, tmp_path)), faults(text, tmp_path)
+
+
+def test_what_a_code_host_shows_is_no_fault(tmp_path):
+    (tmp_path / "there.png").touch()
+    text = "$$\n\\frac{a<b>c}{d}\n$$\n\nwith $\\frac{1}{2}$ and `<b>`\n\n> **Q**\n>\n> $x$\n\n![a line](there.png)\n\n"
+    text += (
+        "```text\n<b> \\(x\\)\n```\n\n| a |\n|---|\n| $x$ |\n\n<details>\n<summary>Code</summary>\n\nx\n\n</details>\n"
+    )
+    assert faults(text, tmp_path) == []
+
+
+# --- a notebook of every kind of cell --------------------------------------------------------------------------------
+
+
+def markdown(source):
+    return {"cell_type": "markdown", "metadata": {}, "source": source.splitlines(keepends=True)}
+
+
+def code(source, *outputs, tags=(), **metadata):
+    metadata = {"tags": list(tags), **metadata}
+    return {"cell_type": "code", "metadata": metadata, "source": source.splitlines(keepends=True), "outputs": outputs}
+
+
+def printed(text, name="stdout"):
+    return {"output_type": "stream", "name": name, "text": text.splitlines(keepends=True)}
+
+
+def shown(metadata=None, **data):
+    data = {kind.replace("_", "/"): content for kind, content in data.items()}
+    return {"output_type": "display_data", "data": data, "metadata": metadata or {}}
+
+
+def image(file):
+    return shown({"image/png": {"file": file, "alt": "A line that rises [to $1]."}}, image_png="…", text_plain="")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A results folder in a checkout with two notebooks."""
+    for name in ("notebooks/05_gan.ipynb", "notebooks/13_cnn.ipynb", "figures/13_cnn/README.md", "README.md",
+                 "figures/scoreboard.md", "figures/05_gan/extra-line.png"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for name, path in (("ROOT", ""), ("NOTEBOOKS", "notebooks"), ("FIGURES", "figures"), ("BUILD", "build")):
+        monkeypatch.setattr(paths, name, tmp_path / path)
+    return tmp_path / "figures/05_gan"
+
+
+def rendered(place, *cells):
+    """The chapter below its title and the line that says which run it is."""
+    executed = place.parent / "executed.ipynb"
+    executed.write_text(json.dumps({"cells": [markdown("# 05 · GAN"), *cells]}))
+    text = chapter.write(executed, "05_gan", "full", 0, place, place).read_text()
+    assert faults(text, place) == []
+    return text.split("*\n\n", 1)[1] if "*\n\n" in text else ""
+
+
+FOLD = "<details>\n<summary>{}</summary>\n\n```{}\n{}\n```\n\n</details>\n"
+
+
+def test_a_chapter_begins_with_its_title_and_says_which_run_it_is(place):
+    executed = place / "executed.ipynb"
+    executed.write_text(json.dumps({"cells": [markdown("# 05 · GAN\n\nTwo networks play."), markdown("## A game")]}))
+    out = place.parent / "scratch"
+    out.mkdir()
+    assert chapter.write(executed, "05_gan", "full", 3, out, place) == out / "README.md"
+    assert (out / "README.md").read_text() == (
+        "# 05 · GAN\n\n"
+        "*The chapter as it ran in profile full, seed 3. To run or change it: "
+        "[notebook](../../notebooks/05_gan.ipynb) · [scoreboard](../scoreboard.md)*\n\n"
+        "Two networks play.\n\n## A game\n"
+    )
+    assert faults((out / "README.md").read_text(), place) == []
+
+
+def test_prose_and_equations_stay_as_they_are(place):
+    prose = (
+        "Let $p_{a<b>c}(x) = \\frac{1}{2}$ and `<b>`:\n\n$$\n\\min_G \\max_D V(D, G) \\quad [x](y)\n$$\n\n- one\n- two"
+    )
+    assert rendered(place, markdown(prose)) == prose + "\n"
+
+
+def test_lesson_code_is_open_and_figures_records_answers_and_solutions_are_folded(place):
+    long = "\n".join(["x = 1"] * 26)
+    quote = shown({"answer": "q", "seconds": False}, text_markdown="> **Why?**\n>\n> For $x$ < 3.", text_plain="…")
+    cells = {
+        "```python\nx = 1\n```\n": code("x = 1"),
+        f"```python\n{long}\n```\n": code(long, tags=["lesson"]),
+        FOLD.format("Code", "python", long): code(long),
+        FOLD.format("Code", "python", "y = 2"): code("y = 2", jupyter={"source_hidden": True}),
+        FOLD.format("Code of the figure", "python", "z = 3")
+        + "\n![A line that rises \\[to \\$1\\].](extra-line.png)\n": code(
+            "z = 3", image("extra-line.png"), tags=["figure"]
+        ),
+        FOLD.format("Code that records the results", "python", "r = 1"): code("r = 1", tags=["record"]),
+        FOLD.format("Code", "python", 'book.record("a", 1)'): code('book.record("a", 1)'),
+        FOLD.format("Source of the answer", "markdown", "%%answer q\nFor {{ x }}.")
+        + "\n> **Why?**\n>\n> For $x$ < 3.\n": code("%%answer q\nFor {{ x }}.", quote, tags=["record"]),
+        FOLD.format("Solution 05.1", "python", "# solution 05.1\nx = 1\n```\n\n```text\nRight."): code(
+            "# solution 05.1\nx = 1", printed("Right.\n"), tags=["solution"]
+        ),
+    }
+    for expected, cell in cells.items():
+        assert rendered(place, cell) == expected
+    together = rendered(place, *cells.values())
+    assert together == "\n".join(cells)
+
+
+def test_parameters_errors_of_streams_widgets_and_empty_cells_are_left_out(place):
+    left_out = [
+        code("profile = 'auto'", tags=["parameters"]),
+        code("profile = 'full'", tags=["injected-parameters"]),
+        code(""),
+        markdown(" "),
+    ]
+    assert rendered(place, *left_out) == ""
+    slider = shown(**{"application/vnd.jupyter.widget-view+json": {"model_id": "8f"}, "text_plain": "VBox(…)"})
+    cell = code("explore()", printed("a warning\n", "stderr"), slider)
+    assert rendered(place, cell) == "```python\nexplore()\n```\n\n*In JupyterLab, there are controls here.*\n"
+
+
+def test_what_is_printed_is_shown_as_it_stands_in_the_end(place):
+    text = "\x1b[31mred\x1b[0m  \n\n 40%|####    | 4/10 [00:01<00:02]\nepoch 1\repoch 2\r\n```\nlast\n"
+    assert (
+        rendered(place, code("x", printed(text))).split("\n\n", 1)[1] == "````text\nred\n\nepoch 2\n```\nlast\n````\n"
+    )
+
+
+def test_tables_stay_and_sources_are_python(place):
+    table = "| a | b |\n|---|---|\n| 1 | $x$ |"
+    source = {"text_html": "<style>", "text_latex": "…", "text_plain": "def f():\n    pass\n"}
+    assert rendered(place, code("t", shown(text_markdown=table))) == f"```python\nt\n```\n\n{table}\n"
+    assert rendered(place, code("show.source(f)", shown(**source))) == "```python\ndef f():\n    pass\n```\n"
+    source["text_plain"] = "\n".join(["x = 1"] * 26)
+    assert rendered(place, code("show.source(f)", shown(**source))) == FOLD.format(
+        "Source", "python", source["text_plain"]
+    )
+    value = {"output_type": "execute_result", "data": {"text/plain": "3"}, "metadata": {}}
+    assert rendered(place, code("1 + 2", value)) == "```python\n1 + 2\n```\n\n```text\n3\n```\n"
+
+
+def test_other_html_of_outputs_goes_and_its_text_stays(place):
+    html = '<a href="x"><img src="extra-line.png" alt="A line"></a> <b>of</b> <https://a.org> 1 < 2 <!-- no -->$a<b>c$'
+    output = shown(text_markdown=html)
+    text = rendered(place, code("x", output)).split("\n\n", 1)[1]
+    assert text == '<img src="extra-line.png" alt="A line"> of <https://a.org> 1 < 2 $a<b>c$\n'
+
+
+def test_links_hold_in_the_results_folder(place):
+    links = {
+        "13_cnn.ipynb#training": "../13_cnn/README.md",
+        "13_cnn.ipynb": "../13_cnn/README.md",
+        "../figures/scoreboard.md#linma2472": "../scoreboard.md#linma2472",
+        "../README.md": "../../README.md",
+        "scoreboard.md": "../scoreboard.md",
+        "extra-line.png": "extra-line.png",
+        "https://arxiv.org/abs/1406.2661": "https://arxiv.org/abs/1406.2661",
+        "#a-game": "#a-game",
+    }
+    for link, expected in links.items():
+        assert rendered(place, markdown(f"see [`there`]({link}).")) == f"see [`there`]({expected}).\n"
+    away = place.parents[1] / "build/smoke/seed0/figures/05_gan"
+    assert chapter._link("../README.md", away) == "../../../../../README.md"
+
+
+def test_nothing_tells_one_run_from_the_next(place):
+    (place / "timings.json").touch()
+    answer = {"answer": "q", "seconds": True}
+    quote = shown(answer, text_markdown="> **How long?**\n>\n> 3.25 s.")
+    text = rendered(place, code("%%answer q --seconds", quote), code("x", printed(f"wrote {paths.ROOT}/data/x\n")))
+    assert "3.25" not in text
+    assert "> **How long?**\n>\n> *It speaks of measured durations" in text
+    assert "[timings.json](timings.json)" in text
+    assert "wrote data/x" in text
+
+
+def test_a_picture_that_is_saved_nowhere_is_said_to_be_missing(place):
+    text = rendered(place, code("plt.show()", shown(image_png="…", text_plain="<Figure>")))
+    assert "*A picture stands here in the notebook; only those of `book.figure` are saved.*" in text
+
+
+def test_chapters_are_written_again_from_the_executed_copies(place, monkeypatch, capsys):
+    executed = paths.executed_notebook("05_gan", "smoke", 1)
+    results = paths.results_dir("smoke", 1) / "05_gan"
+    results.mkdir(parents=True)
+    executed.write_text(json.dumps({"cells": [markdown("# 05 · GAN")]}))
+    executed.with_name("05_gan.failed.ipynb").write_text("")
+    monkeypatch.setattr(sys, "argv", ["chapter", "--profile", "smoke", "--seed", "1"])
+    assert chapter.main() == 0
+    assert capsys.readouterr().out == "build/smoke/seed1/figures/05_gan/README.md\n"
+    assert "[notebook](../../../../../notebooks/05_gan.ipynb)" in (results / "README.md").read_text()
+
+
+# --- the chapters that are committed ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("notebook", sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
+def test_committed_chapters_are_shown_rightly_and_have_all_their_figures(notebook):
+    folder = FIGURES / notebook
+    path = folder / "README.md"
+    assert path.exists(), f"make figures NOTEBOOK={notebook}"
+    text = path.read_text()
+    assert faults(text, folder) == []
+    linked = set(re.findall(r"!\[.*\]\(([^)]+\.png)\)", text))
+    assert {file.name for file in folder.glob("*.png")} <= {Path(link).name for link in linked}

@@ -1,0 +1,183 @@
+"""The chapter as it ran, for a code host: an executed notebook becomes README.md beside its figures.
+
+``run_notebook`` writes it with the figures. After an edit to this file, write it again from the executed copies of all
+notebooks: ``python -m workbook.tools.chapter [--profile full] [--seed 0]``.
+
+Equations, prose, tables and the lesson's code stay as they are; the code of figures and records, and the solutions, are
+there to be unfolded; images are linked. Nothing in the file tells one run from the next: no durations, no machine.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+from lib.atomic import write_atomic
+from workbook import paths
+from workbook.profiles import PROFILES
+
+LESSON_LINES = 25  # an untagged cell that is longer is folded
+HIDDEN = {"parameters", "injected-parameters"}
+FOLDED = {"figure": "Code of the figure", "record": "Code that records the results", "solution": "Solution"}
+KEEPS_BOOK = re.compile(r"\bbook\.(?:figure|record|answer|claim|reported_claim|demonstrates|check)\(")
+ONLY_SHOWS = re.compile(r"show\.source\([^()]*\)")  # such a call says nothing beside what it shows
+LITERAL = re.compile(r"^(```+|~~~+).*?^\1$|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$", re.MULTILINE | re.DOTALL)
+TAG = re.compile(r"</?(?!(?:details|summary|img)\b)[A-Za-z][\w-]*(?:\s[^<>]*)?/?>|<!--.*?-->", re.DOTALL)
+LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=(?:\s+\"[^\"]*\")?\))")
+IMAGE_LINK = re.compile(r"(?<=\bsrc=\")([^\"]+)(?=\")")
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+BAR = re.compile(r"\d+%\|.*\|")  # a progress bar
+SECONDS = "*It speaks of measured durations, which differ from run to run: see [timings.json](timings.json).*"
+
+
+def write(executed: Path, notebook: str, profile: str, seed: int, out: Path, place: Path) -> Path:
+    """Write README.md into the folder ``out``, with links that hold in ``place``, where the folder ends up."""
+    cells = json.loads(executed.read_text())["cells"]
+    source, board = paths.NOTEBOOKS / f"{notebook}.ipynb", place.parent / "scoreboard.md"
+    links = f"[notebook]({_relative(source, place)}) · [scoreboard]({_relative(board, place)})"
+    head = f"*The chapter as it ran in profile {profile}, seed {seed}. To run or change it: {links}*"
+    title, *rest = [part for cell in cells for part in _cell(cell, place)] or [f"# {notebook}"]
+    first, _, below = title.partition("\n")  # the line on this run stands between the title and what follows it
+    parts = [first, head, *([below.strip()] if below.strip() else []), *rest]
+    text = "\n\n".join(parts).replace(str(paths.ROOT) + "/", "").replace(str(Path.home()), "~")
+    path = out / "README.md"
+    write_atomic(path, text + "\n")
+    return path
+
+
+def _cell(cell: dict, place: Path) -> list[str]:
+    """A cell as blocks of Markdown."""
+    text = "".join(cell["source"]).strip()
+    tags = set(cell["metadata"].get("tags", []))
+    if tags & HIDDEN or not text:
+        return []
+    if cell["cell_type"] == "markdown":
+        return [_prose(text, place)]
+    if cell["cell_type"] != "code":
+        return []
+    shown = [block for output in cell["outputs"] if (block := _output(output, place))]
+    if shown and ONLY_SHOWS.fullmatch(text):
+        return shown
+    summary = _summary(text, cell["metadata"])
+    code = _fence(text, "markdown" if text.startswith("%%answer") else "python")
+    if summary is None:
+        return [code, *shown]
+    if "solution" in tags:
+        return [_folded(summary, code, *shown)]
+    return [_folded(summary, code), *shown]
+
+
+def _summary(text: str, metadata: dict) -> str | None:
+    """What the fold of a cell says; None for a cell that stays open."""
+    tags = metadata.get("tags", [])
+    if "solution" in tags and (named := re.match(r"# solution (\S+)", text)):
+        return f"Solution {named[1]}"
+    if text.startswith("%%answer"):
+        return "Source of the answer"
+    for tag, summary in FOLDED.items():
+        if tag in tags:
+            return summary
+    if "lesson" in tags:
+        return None
+    long = len(text.splitlines()) > LESSON_LINES or KEEPS_BOOK.search(text)
+    return "Code" if long or metadata.get("jupyter", {}).get("source_hidden") else None
+
+
+def _output(output: dict, place: Path) -> str:
+    """What a cell showed as a block of Markdown; empty for what is left out."""
+    if output["output_type"] == "stream":
+        text = _plain("".join(output["text"])) if output["name"] == "stdout" else ""
+        return _fence(text, "text") if text else ""
+    data = {kind: "".join(content) for kind, content in output.get("data", {}).items() if "json" not in kind}
+    about = output.get("metadata", {})
+    if any("widget" in kind for kind in output.get("data", {})):
+        return "*In JupyterLab, there are controls here.*"
+    if "image/png" in data:
+        image = about.get("image/png", {})
+        if not {"file", "alt"} <= image.keys():
+            return "*A picture stands here in the notebook; only those of `book.figure` are saved.*"
+        return f"![{_alt(image['alt'])}]({image['file']})"
+    if "text/markdown" in data:
+        text = data["text/markdown"].strip()
+        if about.get("seconds"):
+            return f"{text.splitlines()[0]}\n>\n> {SECONDS}" if text.startswith(">") else SECONDS
+        return _prose(text, place)
+    if "text/latex" in data and "text/html" in data:  # show.source
+        code = _fence(data["text/plain"].strip("\n"), "python")
+        return _folded("Source", code) if code.count("\n") - 1 > LESSON_LINES else code
+    text = _plain(data.get("text/plain", ""))
+    return _fence(text, "text") if text else ""
+
+
+def _folded(summary: str, *blocks: str) -> str:
+    return "\n\n".join([f"<details>\n<summary>{summary}</summary>", *blocks, "</details>"])
+
+
+def _fence(text: str, language: str) -> str:
+    """A fenced block, whose fence is longer than any in the text."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _plain(text: str) -> str:
+    """Printed text as it stands in the end: no colours, no progress bars, nothing that was overwritten."""
+    lines = [line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in ANSI.sub("", text).split("\n")]
+    return "\n".join(line for line in lines if not BAR.search(line)).strip("\n")
+
+
+def _alt(text: str) -> str:
+    """Alt text inside the brackets of a link."""
+    return re.sub(r"([\\\[\]`*_<$])", r"\\\1", text)
+
+
+def _prose(markdown: str, place: Path) -> str:
+    """Markdown with links that hold in ``place`` and without HTML; code and equations are left alone."""
+    parts, end = [], 0
+    for literal in LITERAL.finditer(markdown):
+        parts += [_text(markdown[end : literal.start()], place), literal[0]]
+        end = literal.end()
+    return "".join([*parts, _text(markdown[end:], place)])
+
+
+def _text(markdown: str, place: Path) -> str:
+    for pattern in (LINK, IMAGE_LINK):
+        markdown = pattern.sub(lambda match: _link(match[1], place), markdown)
+    return TAG.sub("", markdown)
+
+
+def _link(target: str, place: Path) -> str:
+    """A link of a notebook, seen from ``place``. Other notebooks are linked as they ran."""
+    file, mark, anchor = target.partition("#")
+    if not file or re.match(r"[a-z][a-z+.-]*:", file):
+        return target
+    for base in (paths.NOTEBOOKS, place, place.parent, paths.ROOT):
+        found = (base / file).resolve()
+        if found.exists():
+            if found.suffix == ".ipynb" and found.parent == paths.NOTEBOOKS.resolve():
+                return _relative(place.parent / found.stem / "README.md", place)
+            return _relative(found, place) + mark + anchor
+    return target
+
+
+def _relative(path: Path, place: Path) -> str:
+    return Path(os.path.relpath(path, place)).as_posix()
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m workbook.tools.chapter", description="Write the chapters again.")
+    parser.add_argument("--profile", choices=PROFILES, default="full")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    for executed in sorted(paths.executed_notebook("x", arguments.profile, arguments.seed).parent.glob("*.ipynb")):
+        place = paths.results_dir(arguments.profile, arguments.seed) / executed.stem
+        if place.is_dir():
+            written = write(executed, executed.stem, arguments.profile, arguments.seed, place, place)
+            print(written.relative_to(paths.ROOT))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
