@@ -1,196 +1,283 @@
+"""The scoreboard: rows from records, pages that a code host can show, and the summary in the README."""
+
 import json
+import re
 
 import pytest
 
 from workbook import scoreboard
-from workbook.records import reports
+from workbook.paths import FIGURES, ROOT
+from workbook.records import errata, load_results, reports
 
-
-def verdict(item, entry):
-    return scoreboard.judge({"better": "match", **item}, entry)[0]
-
-
-@pytest.mark.parametrize(
-    ("item", "entry", "expected"),
-    [
-        ({"reported": 0.98, "better": "higher"}, {"value": 0.99}, "better"),
-        ({"reported": 0.98, "better": "higher"}, {"value": 0.976}, "equal"),
-        ({"reported": 0.98, "better": "higher"}, {"value": 0.97}, "worse"),
-        ({"reported": 100.0, "better": "lower"}, {"value": 97.0}, "better"),
-        ({"reported": 100.0, "better": "lower"}, {"value": 101.0}, "equal"),
-        ({"reported": 100.0, "better": "lower"}, {"value": 103.0}, "worse"),
-        ({"reported": 28938}, {"value": 28938}, "equal"),
-        ({"reported": 28938}, {"value": 28939}, "worse"),
-        ({"reported": 100.0}, {"value": 103.0}, "worse"),  # for match, both directions miss
-        ({"reported": 100.0}, {"value": 97.0}, "worse"),
-        ({"reported": 100.0}, {"value": 97.0, "tolerance": 3}, "equal"),
-        ({"reported": {"a": 1.0, "b": 9.0}}, {"value": {"a": 1.4, "b": 8.0}, "tolerance": {"a": 0.5, "b": 1}}, "equal"),
-        ({"reported": {"a": 1.0, "b": 9.0}}, {"value": {"a": 1.4, "b": 7.0}, "tolerance": {"a": 0.5, "b": 1}}, "worse"),
-        ({"reported": "Adam"}, {"value": "Adam"}, "equal"),
-        ({"reported": "Adam"}, {"value": "SGD"}, "worse"),
-        ({"reported": 5, "better": "none"}, {"value": 9}, "shown"),
-        ({}, {"answer": "text"}, "shown"),
-        ({"reported": 0.98}, None, "not yet"),
-        ({"reported": 0.98}, {"value": 0.5, "report_wrong": "evidence"}, "report wrong"),
-        ({"reported": 0.000279, "comparable": 0.0353, "better": "lower"}, {"value": 0.034}, "better"),
-        ({"reported": {"a": 0.9, "e": 7}, "better": "higher"}, {"value": {"a": 1, "e": 2}, "compare": "a"}, "better"),
-        ({"reported": {"a": 0.9, "b": 0.9}, "better": "higher"}, {"value": {"a": 0.99, "b": 0.8}}, "worse"),
-        ({"reported": [1, [2, 3]]}, {"value": [1, [2, 3]]}, "equal"),
-        ({"reported": [1, [2, 3]]}, {"value": [1, [2, 4]]}, "worse"),
-        ({"reported": [1, 2]}, {"value": [1]}, "worse"),
-        ({"reported": 0.001}, {"value": 0.0002}, "worse"),  # a learning rate is not within half a percent point
-        ({"reported": 1.0}, {"value": [1.0]}, "shown"),  # not comparable
-    ],
-)  # fmt: skip
-def test_verdicts(item, entry, expected):
-    assert verdict(item, entry) == expected
-
-
-def test_mistyped_tolerance_is_an_error():
-    with pytest.raises(KeyError, match=r"tolerance for \['A'\], but only \['a'\] are compared"):
-        verdict({"reported": {"a": 1.0}}, {"value": {"a": 1.4}, "tolerance": {"A": 0.5}})
-
-
-def test_a_table_is_compared_by_its_named_column():
-    item = {"reported": {"columns": ["lr", "accuracy", "epoch"], "rows": [[0.1, 0.98, 3], [0.5, 0.97, 4]]}}
-    good = {"value": {"rows": [[0.1, 0.981, 99], [0.5, 0.969, 99]]}, "compare": "accuracy"}
-    bad = {"value": {"rows": [[0.1, 0.981, 99], [0.5, 0.9, 99]]}, "compare": "accuracy"}
-    assert verdict(item, good) == "equal"
-    assert verdict(item, {"value": {"rows": [[0.1, 0.981, 99]]}, "compare": "accuracy"}) == "worse"
-    with pytest.raises(KeyError, match="cannot compare"):
-        verdict({"reported": {"accuracy": 0.9}}, {"value": {"accuracy": 0.9}, "compare": "acuracy"})
-    assert scoreboard.judge({"better": "match", **item}, bad)[:2] == ("worse", "0.1 +0.001, 0.5 -0.07")
-
-
-def test_difference_is_ours_minus_theirs():
-    assert scoreboard.judge({"reported": 0.98, "better": "higher"}, {"value": 0.99})[1] == "+0.01"
+ACCURACY = "linma2472.num-cnn-accuracy-test"  # reported: 0.9783
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
-    """Write results of notebook 13 for some seeds; {seed: accuracy}."""
-    monkeypatch.setattr(scoreboard, "results_dir", lambda profile, seed: tmp_path / f"seed{seed}")
+def place(tmp_path, monkeypatch):
+    """Results of notebooks in a folder of their own: ``place(notebook, seed=0, items={…}, …)`` writes some."""
+    monkeypatch.setattr(scoreboard, "results_dir", lambda profile, seed: tmp_path / profile / f"seed{seed}")
+    monkeypatch.setattr(scoreboard, "BUILD", tmp_path / "build")
 
-    def write(**accuracies):
-        for seed, accuracy in accuracies.items():
-            folder = tmp_path / seed / "13_cnn"
-            folder.mkdir(parents=True)
-            content = {
-                "seed": int(seed[4:]),
-                "items": {"linma2472.num-cnn-accuracy-test": {"value": accuracy}},
-                "figures": {
-                    "linma2472.fig-07": {"file": "linma2472.fig-07.png", "alt": 'A "quoted" diagram | of layers'}
-                },
-            }
-            (folder / "results.json").write_text(json.dumps(content))
+    def write(notebook="13_cnn", seed=0, profile="full", timings=None, **content):
+        folder = tmp_path / profile / f"seed{seed}" / notebook
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "results.json").write_text(json.dumps({"seed": seed, "items": {}, "figures": {}} | content))
+        if timings:
+            (folder / "timings.json").write_text(json.dumps({"items": {}, "figures": {}} | timings))
 
+    write.folder = tmp_path
     return write
 
 
-def linma2472(table):
-    """The line of this report in the table of coverage."""
-    return next(line for line in scoreboard.markdown(table).splitlines() if line.startswith("| [linma2472]"))
+def accuracy(*seeds, **more):
+    return {ACCURACY: {"value": sum(seeds) / len(seeds), **({"runs": list(seeds)} if len(seeds) > 1 else {}), **more}}
 
 
-def test_regenerated_is_the_share_of_items_that_a_notebook_has_recorded(runs):
-    items = [item for item in reports()["item"] if item["report"] == "linma2472"]
-    assert f"| {len(items)} | 0% |" in linma2472(scoreboard.rows())
-    runs(seed0=0.99)
-    assert f"| {len(items)} | {2 / len(items):.0%} | 1 | 0 | 0 | 0 | 1 | {len(items) - 2} |" in linma2472(
-        scoreboard.rows()
-    )
-    everything = [row._replace(verdict="shown") for row in scoreboard.rows()]
-    assert f"| {len(items)} | 100% |" in linma2472(everything)
+def row(item=ACCURACY, **kwargs):
+    return next(r for r in scoreboard.rows(**kwargs) if r.item["id"] == item)
 
 
-def test_every_item_has_a_row_and_coverage_counts_them(runs):
-    runs(seed0=0.99)
+def body(page):
+    """The rows of all tables of a page, as lists of cells."""
+    lines = [line for line in page.splitlines() if line.startswith("| ") and not re.fullmatch(r"[|\-: ]+", line)]
+    return [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_item_has_a_row_and_is_counted_once(place):
+    place(items=accuracy(0.99))
     table = scoreboard.rows()
-    assert [row.item["id"] for row in table] == [item["id"] for item in reports()["item"]]
+    assert [r.item["id"] for r in table] == [item["id"] for item in reports()["item"]]
     counts = scoreboard.coverage(table)
     assert sum(c.total() for c in counts.values()) == len(table)
-    assert counts["linma2472"]["better"] == 1
-    assert counts["linma2472"]["shown"] == 1
+    assert counts["linma2472"]["undecided"] == 1
     assert counts["cpsc453"] == {"not yet": counts["cpsc453"].total()}
 
 
-def test_markdown(runs, tmp_path):
-    runs(seed0=0.99)
-    path = scoreboard.write()
-    text = path.read_text()
-    assert path == tmp_path / "seed0" / "scoreboard.md"
-    assert 'alt="A &quot;quoted&quot; diagram \\| of layers"' in text
-    assert 'src="13_cnn/linma2472.fig-07.png"' in text
-    row = next(line for line in text.splitlines() if "`linma2472.num-cnn-accuracy-test`" in line)
-    assert "0.9783 | 0.99 | +0.0117 | ▲ better" in row
-    assert row.endswith("| full, seed 0 |")
-    widths = {line.replace("\\|", "").count("|") for line in text.splitlines() if line.startswith("| `")}
-    assert widths == {8}
+def test_runs_are_shown_as_mean_and_spread_with_the_improved_ones_behind(place):
+    place(items=accuracy(0.978, 0.979, 0.980, improved=[0.990, 0.991, 0.992]))
+    found = row()
+    assert found.verdict == "reproduced"
+    assert found.beaten == "beaten by 0.0127"
+    assert found.ours == "0.979 ± 0.001 (3 runs); improved: 0.991 ± 0.001 (3 runs)"
+    assert found.reported == "0.9783"
 
 
-def test_several_seeds_give_mean_and_interval(runs):
-    runs(seed0=0.990, seed1=0.992, seed2=0.994)
-    row = next(r for r in scoreboard.rows(seeds=[0, 1, 2]) if r.item["id"] == "linma2472.num-cnn-accuracy-test")
-    assert row.ours == "0.992 (sd 0.002, 95 % ± 0.005, n = 3)"  # 4.30 · 0.002 / √3
-    assert row.difference == "+0.0137"
-    assert row.origin == "full, seed 0 1 2"
+def test_of_a_measured_value_only_what_is_compared_is_shown(place):
+    place("02_autoencoder", items={"cpsc453.num-ae-loss": {"value": {"min_test_mse": 0.034, "epoch": 14}}})
+    found = row("cpsc453.num-ae-loss")
+    assert (found.reported, found.ours) == ("0.0353", "0.034")
+    place("02_autoencoder", items={"cpsc453.num-ae-loss": {"value": {"other": 0.034}}})
+    assert row("cpsc453.num-ae-loss").ours == "–"
 
 
-def test_a_seed_that_has_not_run_does_not_count(runs):
-    runs(seed0=0.990, seed2=0.994)
-    row = next(r for r in scoreboard.rows(seeds=[0, 1, 2]) if r.item["id"] == "linma2472.num-cnn-accuracy-test")
-    assert row.ours.startswith("0.992 (sd")
-    assert row.ours.endswith("n = 2)")
-    assert row.origin == "full, seed 0 2"
+def test_results_of_former_notebooks_are_read_and_their_excuses_ignored(place):
+    old = {"value": 0.5, "report_wrong": "it is", "tolerance": 0.6, "compare": "a"}
+    place(items={ACCURACY: old, "linma2472.num-cnn-params": old | {"value": 28939}})
+    assert row().verdict == "undecided"
+    assert row("linma2472.num-cnn-params").verdict == "not reproduced"
 
 
-def test_means_go_item_by_item_and_leave_what_differs_in_kind_as_in_the_first_seed():
-    values = [
-        {"a": 1.0, "rows": [["relu", 0.9], ["tanh", 0.7]], "best": "relu", "n": 3, "epochs": [1, 2], "ok": True},
-        {"a": 2.0, "rows": [["relu", 0.8], ["tanh", 0.6]], "best": "tanh", "n": 3, "epochs": [1], "ok": False},
+def test_a_chapter_below_the_settings_of_its_report_says_so(place):
+    place("18_denoising_autoencoder", items={"nndl2020.fig-06": {"value": {"recognised_as_7": 6}, "runs": [{}]}})
+    found = row("nndl2020.fig-06")
+    assert (found.verdict, found.why) == ("not comparable", "not at the report's settings yet: 2 epochs")
+
+
+def test_profile_smoke_judges_no_training(place):
+    place(profile="smoke", items=accuracy(0.1, 0.1) | {"linma2472.num-cnn-params": {"value": 28938}})
+    assert row(profile="smoke").why == "profile smoke trains on few images"
+    assert row("linma2472.num-cnn-params", profile="smoke").verdict == "reproduced"
+
+
+def test_seeds_of_several_runs_are_pooled_and_a_shared_one_counts_once(place):
+    place(items=accuracy(0.978, 0.980))
+    place(seed=2, items=accuracy(0.980, 0.982))
+    assert row(seeds=[0, 1, 2]).ours == "0.98 ± 0.002 (3 runs)"
+    place(items=accuracy(0.978))
+    place(seed=2, items=accuracy(0.980))
+    assert row(seeds=[0, 2]).ours == "0.979 ± 0.0014 (2 runs)"
+
+
+def test_errors_of_the_report_are_a_column_of_their_own(place):
+    swapped = "linma2472.num-generator-params"
+    name = next(error["id"] for error in errata() if swapped in error["items"])
+    content = {"items": {swapped: {"value": 377121}}}
+    for holds, shown in ((None, name), (True, name), (False, f"{name} (not demonstrated)")):
+        place("12_gan_convolutional", errata={name: holds}, **content)
+        found = row(swapped)
+        assert (found.verdict, found.errors) == ("not reproduced", shown)
+        assert scoreboard.demonstrated()[name] is holds
+    assert row(ACCURACY).errors == "sound"
+
+
+def test_a_contradiction_that_is_not_demonstrated_makes_no_setting_inconsistent(place):
+    setting = "linma2472.table-hyper-cnn"
+    error = next(e for e in errata() if setting in e["items"])
+    items = {setting: {"value": {"lr": 0.001}}}
+    place(items=items, errata={error["id"]: True})
+    assert (row(setting).verdict, row(setting).why) == ("inconsistent", error["title"])
+    place(items=items, errata={error["id"]: False})
+    assert row(setting).verdict == "used as stated"
+
+
+def test_claims_of_the_report_reach_their_item(place):
+    claims = {"linma2472.q-2.4": [{"statement": "fewer parameters", "supported": True, "contradicted": False}]}
+    place(items={"linma2472.q-2.4": {"answer": "Yes."}}, reported_claims=claims)
+    found = row("linma2472.q-2.4")
+    assert (found.verdict, found.why) == ("supported", "fewer parameters")
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+
+
+def test_pages_link_to_chapters_and_figures_and_escape_what_they_quote(place):
+    figure = {"file": "linma2472.fig-07.png", "alt": 'A "quoted" diagram | of layers'}
+    place(
+        items=accuracy(0.99) | {"linma2472.q-2.1": {"answer": "Two | convolutions"}},
+        figures={"linma2472.fig-07": figure},
+    )
+    first = scoreboard.write()
+    assert first == place.folder / "full/seed0/scoreboard.md"
+    page = first.with_name("scoreboard-linma2472.md").read_text()
+    assert (
+        '<img src="13_cnn/linma2472.fig-07.png" width="120" alt="A &quot;quoted&quot; diagram \\| of layers">' in page
+    )
+    assert "[Figure 7: CNN Architecture](13_cnn/README.md)" in page
+    assert "convolutions" not in page, "answers are linked, not quoted"
+    assert "| [answer](13_cnn/README.md) | ✎ answered | sound |" in page
+    assert {len(cells) for cells in body(page)} == {5}
+
+
+def test_items_stand_in_the_order_of_their_report(place):
+    page = (scoreboard.write().parent / "scoreboard-statsm231a.md").read_text()
+    report = next(report for report in reports()["report"] if report["id"] == "statsm231a")
+    titles = [f"## {section['n']} {section['title']}" for section in report["sections"]]
+    there = [line for line in page.splitlines() if line.startswith("## ")]
+    assert there == [title for title in titles if title in there]
+    assert len(there) == len({item["section"] for item in reports()["item"] if item["report"] == "statsm231a"})
+    assert page.index("Conclusion: difficulties") > page.index("VAE learning rate")
+
+
+def test_the_first_page_names_what_did_not_reproduce(place):
+    place(items=accuracy(0.9, 0.9) | {"linma2472.num-cnn-params": {"value": 28938}})
+    text = scoreboard.write().read_text()
+    (only,) = (cells for cells in body(text) if "CNN accuracy" in cells[0])
+    assert [cell.strip() for cell in only[1:4]] == ["0.9783", "0.9 ± 0 (2 runs)", "not reproduced; ours is lower"]
+    assert "Total parameters of the CNN" not in text
+    assert "**1 numbers reproduce and 1 do not**" in text
+
+
+def test_claims_of_ours_that_failed_are_on_the_first_page(place):
+    claims = [
+        {"statement": "it is so", "holds": False, "item": None},
+        {"statement": "it is not", "holds": None, "item": None},
     ]
-    mean = scoreboard._mean(values)
-    assert mean["a"] == 1.5
-    assert [row[1] for row in mean["rows"]] == pytest.approx([0.85, 0.65])
-    assert [row[0] for row in mean["rows"]] == ["relu", "tanh"]
-    assert (mean["best"], mean["n"], mean["epochs"], mean["ok"]) == ("relu", 3, [1, 2], True)
-    assert isinstance(mean["n"], int), "a count that all seeds share stays a whole number"
+    place(claims=claims)
+    text = scoreboard.write().read_text()
+    assert "- 13_cnn: it is so\n" in text
+    assert "it is not" not in text
 
 
-def test_several_seeds_are_written_above_the_folders_of_the_seeds(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(scoreboard, "BUILD", tmp_path / "build")
-    runs(seed0=0.990, seed1=0.992)
+def test_errata_are_listed_with_source_claim_and_correction(place):
+    place("12_gan_convolutional", errata={"E26": False})
+    page = (scoreboard.write().parent / "errata.md").read_text()
+    for error in errata():
+        assert f"## {error['id']}\n\n**{error['title']}** ({error['kind']})\n" in page
+        assert f"- Corrected: {error['corrected']}\n- Source: {error['source']}\n- Claim: {error['claim']}\n" in page
+    assert page.count("**and did not in this run**") == 1
+
+
+def test_several_seeds_are_written_above_the_folders_of_the_seeds(place):
+    place(items=accuracy(0.978), figures={"linma2472.fig-07": {"file": "a.png", "alt": "layers"}})
+    place(seed=1, items=accuracy(0.980))
     path = scoreboard.write("full", [0, 1])
-    assert path == tmp_path / "build/full/scoreboard-seeds.md"
-    assert "n = 2)" in path.read_text()
-    assert not (tmp_path / "seed0/scoreboard.md").exists()
+    assert path == place.folder / "build/full/scoreboard-seeds.md"
+    page = (path.parent / "scoreboard-seeds-linma2472.md").read_text()
+    assert "0.979 ± 0.0014 (2 runs)" in page
+    assert "](../../full/seed0/13_cnn/README.md)" in page
+    assert 'src="../../full/seed0/13_cnn/a.png"' in page
+    assert not (place.folder / "full/seed0/scoreboard.md").exists()
 
 
-def test_an_answer_is_shown_with_the_difference_of_its_value(runs, tmp_path):
-    runs(seed0=0.99)
-    path = tmp_path / "seed0/13_cnn/results.json"
-    content = json.loads(path.read_text())
-    content["items"]["linma2472.q-2.1"] = {"answer": "Two | convolutions", "note": "and a\nnote"}
-    path.write_text(json.dumps(content))
-    row = next(line for line in scoreboard.markdown(scoreboard.rows()).splitlines() if "`linma2472.q-2.1`" in line)
-    assert "| Two \\| convolutions |" in row
-    assert "● shown: and a note" in row
-
-
-def test_a_long_list_of_differences_is_cut_to_those_that_differ():
-    reported = {f"k{i}": 1.0 for i in range(20)}
-    value = reported | {f"k{i}": 1.5 for i in range(10)}
-    verdict, difference, _ = scoreboard.judge({"reported": reported, "better": "match"}, {"value": value})
-    assert verdict == "worse"
-    assert difference.split(", ")[0] == "k0 +0.5"
-    assert difference.endswith("k7 +0.5, 20 compared, 10 differ")
-
-
-def test_released_trainings_that_are_stale_are_named_with_what_changed(runs, tmp_path):
-    runs(seed0=0.99)
-    assert "Stale" not in scoreboard.markdown(scoreboard.rows())
-    content = {"items": {}, "figures": {}, "stale": {"cnn-1.safetensors": "lib.models.cnn.CNN changed"}}
-    (tmp_path / "seed0/13_cnn/timings.json").write_text(json.dumps(content))
-    text = scoreboard.markdown(scoreboard.rows())
+def test_stale_trainings_are_those_of_the_profile_and_seed_that_is_shown(place):
+    stale = {"stale": {"cnn-1.safetensors": "lib.models.cnn.CNN changed"}}
+    place(profile="smoke", seed=3, timings=stale)
+    place()
+    assert "Stale" not in scoreboard.write().read_text()
+    text = scoreboard.write("smoke", [3]).read_text()
     assert "**Stale:** 1 released" in text
-    assert "`cnn-1.safetensors`: lib.models.cnn.CNN changed" in text
+    assert "- `cnn-1.safetensors`: lib.models.cnn.CNN changed" in text
+
+
+# --- README and the committed pages ----------------------------------------------------------------------------------
+
+
+def test_only_what_stands_under_the_heading_of_the_readme_is_written_again(place):
+    table = scoreboard.rows()
+    text = f"# A title\n\n{scoreboard.HEADING}\n\nformer\n\n| a |\n\n## Two commands\n\nmore\n"
+    once = scoreboard.readme(text, table)
+    assert once.startswith(f"# A title\n\n{scoreboard.HEADING}\n\nOf 328 items")
+    assert once.endswith("\n\n## Two commands\n\nmore\n")
+    assert "former" not in once
+    assert scoreboard.readme(once, table) == once
+    with pytest.raises(ValueError, match=r"README\.md has no line '## How much reproduces'"):
+        scoreboard.readme("# A title\n", table)
+
+
+def test_the_gallery_alone_changes_the_readme(place, monkeypatch):
+    monkeypatch.setattr(scoreboard, "ROOT", place.folder)
+    readme = place.folder / "README.md"
+    readme.write_text(f"{scoreboard.HEADING}\n\nformer\n")
+    scoreboard.write()
+    assert "former" in readme.read_text()
+    monkeypatch.setattr(scoreboard, "FIGURES", place.folder / "full/seed0")
+    scoreboard.write()
+    assert "former" not in readme.read_text()
+
+
+def test_the_readme_carries_the_summary_of_the_committed_results():
+    text = (ROOT / "README.md").read_text()
+    assert scoreboard.readme(text, scoreboard.rows()) == text, "run `make figures`"
+
+
+def test_the_committed_pages_are_those_of_the_committed_results():
+    table = scoreboard.rows()
+    assert (FIGURES / "scoreboard.md").read_text() == scoreboard.markdown(table)
+    assert (FIGURES / "errata.md").read_text() == scoreboard.errata_page()
+    for report in reports()["report"]:
+        assert (FIGURES / f"scoreboard-{report['id']}.md").read_text() == scoreboard.report_page(table, report)
+
+
+def test_no_committed_page_is_wider_than_a_code_host_shows():
+    for path in FIGURES.glob("scoreboard*.md"):
+        for cells in body(path.read_text()):
+            assert len(cells) <= 7, path.name
+            for text in cells:
+                shown = re.sub(r"<img [^>]*>|\]\([^)]*\)", "", text).strip()
+                assert len(shown) <= scoreboard.WIDEST_CELL + 2, f"{path.name}: {shown}"
+
+
+def test_links_of_the_committed_pages_lead_somewhere():
+    for path in [*FIGURES.glob("scoreboard*.md"), FIGURES / "errata.md"]:
+        for target in set(re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", path.read_text())):
+            assert (FIGURES / next(filter(None, target))).exists(), f"{path.name}: {target}"
+
+
+def test_no_chapter_of_the_gallery_records_another_shape_than_it_is_judged_by():
+    lost = [r.item["id"] for r in scoreboard.rows() if r.verdict == "not yet"]
+    assert lost == []
+
+
+def test_every_erratum_tested_in_the_gallery_is_demonstrated():
+    failed = [name for name, holds in scoreboard.demonstrated().items() if holds is False]
+    assert failed == []
+
+
+def test_committed_results_name_no_item_that_does_not_exist():
+    known = {item["id"] for item in reports()["item"]}
+    for folder in FIGURES.iterdir():
+        content = load_results(folder) if folder.is_dir() else None
+        assert set(content["items"] if content else ()) <= known, folder.name

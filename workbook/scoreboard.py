@@ -1,8 +1,11 @@
-"""Reported against reproduced: a verdict for every item of ``data/reports.toml``."""
+"""The scoreboard: what reproduces, what does not and why, a page for each report, and the errors in the reports.
+
+Verdicts come from ``workbook.verdicts``; this module reads the records and writes Markdown that a code host can show.
+"""
 
 import html
 import json
-import math
+import os
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -10,267 +13,249 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib.atomic import write_atomic
-from workbook.paths import BUILD, results_dir
-from workbook.records import load_results, reports
+from workbook.paths import BUILD, FIGURES, ROOT, results_dir
+from workbook.records import errata, load_results, reports
+from workbook.verdicts import VERDICTS, beaten, judge, leaves, targets
 
-# verdict → mark that reads without colour
-VERDICTS = {
-    "better": "▲",
-    "equal": "＝",
-    "worse": "🟥 ▼",
-    "report wrong": "✗",
-    "shown": "●",
-    "not yet": "…",
-}
-RELATIVE_TOLERANCE = 0.02
-LARGEST_OF_SHARES = 0.005  # values up to 1 are mostly accuracies: half a percent point at most
+WIDEST_CELL = 160
+HEADING = "## How much reproduces"  # of the README; the code below writes what stands under it
+MISSES = ("not reproduced", "contradicted", "inconsistent")
 
 
 class Row(NamedTuple):
-    """One line of the scoreboard."""
+    """One item, its verdict, and what stands behind it."""
 
     item: dict
     verdict: str
+    why: str
+    beaten: str
     reported: str
     ours: str
-    difference: str
-    reason: str
+    errors: str  # "sound", or the errata that name the item
     figure: str | None
     alt: str
-    origin: str
-
-
-def judge(item: dict, entry: dict | None, drawn: bool = False) -> tuple[str, str, str]:
-    """(verdict, difference, reason) of a recorded entry against its item.
-
-    better / worse: beyond the tolerance in the direction that the item wants; for ``match``, any difference
-    beyond it is worse. shown: regenerated, and the report gives nothing to compare with. report wrong: the
-    notebook shows that the reported value is not what it claims to be.
-    """
-    if entry is None:
-        return ("shown", "", "") if drawn and "reported" not in item else ("not yet", "", "")
-    target = item.get("comparable", item.get("reported"))
-    pairs = _pairs(target, entry.get("value"), entry.get("compare"))
-    differences = [f"{name + ' ' if name else ''}{_signed(ours, theirs)}" for name, theirs, ours in pairs]
-    if len(differences) > 8:
-        off = [d for d in differences if not d.endswith((" 0", "same"))]
-        differences = [*off[:8], f"{len(differences)} compared, {len(off)} differ"]
-    difference = ", ".join(differences)
-    if "report_wrong" in entry:
-        return "report wrong", difference, entry["report_wrong"]
-    note = entry.get("note", "")
-    if not pairs or item["better"] == "none":
-        return "shown", difference, note
-    tolerance = entry.get("tolerance")
-    if isinstance(tolerance, dict) and (unknown := set(tolerance) - {name for name, *_ in pairs}):
-        raise KeyError(f"tolerance for {sorted(unknown)}, but only {sorted({name for name, *_ in pairs})} are compared")
-    scores = [
-        _score(item["better"], theirs, ours, tolerance.get(name) if isinstance(tolerance, dict) else tolerance)
-        for name, theirs, ours in pairs
-    ]
-    verdict = "worse" if min(scores) < 0 else "better" if max(scores) > 0 else "equal"
-    return verdict, difference, note
-
-
-def _pairs(target: object, value: object, compare: str | list[str] | None, name: str = "") -> list[tuple]:
-    """(name, reported, ours) for every comparable leaf that both have."""
-    if isinstance(target, dict) and isinstance(value, dict):
-        if "rows" in target and "rows" in value and isinstance(compare, str):  # a table: compare one column
-            at = target["columns"].index(compare)
-            ours = {row[0]: row[at] for row in value["rows"]}
-            return [(str(row[0]), row[at], ours.get(row[0], "missing")) for row in target["rows"]]
-        if compare:
-            keys = [compare] if isinstance(compare, str) else compare
-            if unknown := [k for k in keys if k not in target or k not in value]:
-                raise KeyError(f"cannot compare {unknown}: reported {list(target)}, recorded {list(value)}")
-        else:
-            keys = [k for k in target if k in value]
-        return [p for k in keys for p in _pairs(target[k], value[k], None, k)]
-    if isinstance(target, list) and isinstance(value, list):
-        if len(target) != len(value):
-            return [(name, f"{len(target)} entries", f"{len(value)} entries")]
-        return [p for t, v in zip(target, value, strict=True) for p in _pairs(t, v, None, name)]
-    leaf = int | float | str
-    return [(name, target, value)] if isinstance(target, leaf) and isinstance(value, leaf) else []
-
-
-def _score(better: str, theirs: float | str, ours: float | str, tolerance: float | None) -> int:
-    """1 better, 0 equal within tolerance, -1 worse."""
-    if isinstance(theirs, str) or isinstance(ours, str):
-        return 0 if theirs == ours else -1
-    if tolerance is None:
-        whole = isinstance(theirs, int) and better == "match"
-        largest = LARGEST_OF_SHARES if abs(theirs) <= 1 else math.inf
-        tolerance = 0 if whole else min(RELATIVE_TOLERANCE * abs(theirs), largest)
-    gain = ours - theirs if better != "lower" else theirs - ours
-    if abs(gain) <= tolerance + 1e-12:
-        return 0
-    return -1 if better == "match" or gain < 0 else 1
-
-
-def _signed(ours: float | str, theirs: float | str) -> str:
-    if isinstance(ours, str) or isinstance(theirs, str):
-        return "same" if ours == theirs else "differs"
-    return f"{ours - theirs:+.3g}" if ours != theirs else "0"
 
 
 def rows(profile: str = "full", seeds: Sequence[int] = (0,)) -> list[Row]:
-    """A row for every item. With several seeds, values are means with standard deviation and 95 % interval."""
-    found: dict[tuple[str, int], dict | None] = {}
+    """A row for every item, in the order of ``data/reports.toml``. With several seeds, their runs are pooled."""
+    found, shown = _found(profile, seeds), demonstrated(profile, seeds)
+    why = {n["id"]: f"not at the report's settings yet: {n['why']}" for n in reports()["notebook"]}
     table = []
     for item in reports()["item"]:
-        runs = []
-        for seed in seeds:
-            key = (item["notebook"], seed)
-            if key not in found:
-                found[key] = load_results(results_dir(profile, seed) / item["notebook"])
-            if found[key] is not None:
-                runs.append(found[key])
-        entries = [run["items"][item["id"]] for run in runs if item["id"] in run["items"]]
-        figures = [run["figures"][item["id"]] for run in runs if item["id"] in run["figures"]]
-        entry = dict(entries[0]) if entries else None
-        if entry and "value" in entry:
-            entry["value"] = _mean([e["value"] for e in entries])
-        verdict, difference, reason = judge(item, entry, bool(figures))
-        table.append(
-            Row(
-                item=item,
-                verdict=verdict,
-                reported=_reported(item),
-                ours=_our_text(entry, entries),
-                difference=difference,
-                reason=reason,
-                figure=f"{item['notebook']}/{figures[0]['file']}" if figures else None,
-                alt=figures[0]["alt"] if figures else "",
-                origin=f"{profile}, seed {' '.join(str(run['seed']) for run in runs)}" if runs else "",
-            )
+        name, notebook = item["id"], item["notebook"]
+        runs = found.get(notebook, [])
+        entry = _pooled([run["items"][name] for run in runs if name in run["items"]])
+        figure = next((run["figures"][name] for run in runs if name in run["figures"]), None)
+        named = [error for error in errata() if name in error["items"]]
+        verdict = judge(
+            item,
+            entry,
+            drawn=figure is not None,
+            claims=[claim for run in runs[:1] for claim in run.get("reported_claims", {}).get(name, [])],
+            inconsistent=[e["title"] for e in named if e["kind"] == "inconsistent" and shown[e["id"]] is not False],
+            behind=why.get(notebook, "") if profile == "full" else f"profile {profile} trains on few images",
         )
+        errors = ", ".join(e["id"] + " (not demonstrated)" * (shown[e["id"]] is False) for e in named)
+        path, alt = (f"{notebook}/{figure['file']}", figure["alt"]) if figure else (None, "")
+        stated = item.get("comparable", item.get("reported")) if item["class"] == "measured" else item.get("reported")
+        recorded = entry or {}
+        ours = _numbers(item, recorded.get("runs") or [recorded.get("value")])
+        ours += f"; improved: {_numbers(item, recorded['improved'])}" if recorded.get("improved") else ""
+        texts = (beaten(item, entry), _numbers(item, [stated]), ours, errors or "sound")
+        table.append(Row(item, *verdict, *texts, path, alt))
     return table
 
 
-def _mean(values: list) -> object:
-    """Mean of equal structures; text and anything of different shape is taken from the first."""
-    first = values[0]
-    if len(values) == 1 or any(type(v) is not type(first) for v in values):
-        return first
-    if isinstance(first, dict):
-        return {k: _mean([v[k] for v in values]) if all(k in v for v in values) else first[k] for k in first}
-    if isinstance(first, list) and len({len(v) for v in values}) == 1:
-        return [_mean(list(column)) for column in zip(*values, strict=True)]
-    if isinstance(first, int | float) and not isinstance(first, bool) and len(set(values)) > 1:
-        return statistics.fmean(values)
-    return first
+def _found(profile: str, seeds: Sequence[int]) -> dict[str, list[dict]]:
+    """{notebook: its results, for each seed that has run}."""
+    names = dict.fromkeys(item["notebook"] for item in reports()["item"])
+    every = {name: [load_results(results_dir(profile, seed) / name) for seed in seeds] for name in names}
+    return {name: kept for name, runs in every.items() if (kept := [run for run in runs if run])}
 
 
-def _spread(values: list[float]) -> str:
-    """Standard deviation, and 95 % interval of the mean (Student's t)."""
-    from scipy.stats import t
-
-    n, sd = len(values), statistics.stdev(values)
-    half = t.ppf(0.975, n - 1) * sd / math.sqrt(n)
-    return f" (sd {sd:.2g}, 95 % ± {half:.2g}, n = {n})"
-
-
-def _our_text(entry: dict | None, entries: list[dict]) -> str:
-    if entry is None:
-        return ""
-    if "answer" in entry:
-        return entry["answer"]
-    numbers = [e["value"] for e in entries if isinstance(e["value"], int | float)]
-    return _short(entry["value"]) + (_spread(numbers) if len(numbers) > 1 else "")
+def demonstrated(profile: str = "full", seeds: Sequence[int] = (0,)) -> dict[str, bool | None]:
+    """{erratum: whether its chapter demonstrates it}; None where no chapter has tested it yet."""
+    tested: dict[str, bool | None] = {error["id"]: None for error in errata()}
+    for run in (run for runs in _found(profile, seeds).values() for run in runs):
+        for name, holds in run.get("errata", {}).items():
+            if name in tested and holds is not None:
+                tested[name] = holds and tested[name] is not False
+    return tested
 
 
-def _reported(item: dict) -> str:
-    if "comparable" in item:
-        return f"{_short(item.get('reported'))} (comparable: {_short(item['comparable'])})"
-    return _short(item.get("reported"))
-
-
-def _short(value: object, limit: int = 160) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, dict):
-        text = ", ".join(f"{k} {_short(v, 40)}" for k, v in value.items())
-    elif isinstance(value, list):
-        text = "[" + ", ".join(_short(v, 40) for v in value) + "]"
-    else:
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def _pooled(entries: list[dict]) -> dict | None:
+    """One entry made of those of several seeds; a run that two of them share counts once."""
+    if len(entries) < 2:
+        return entries[0] if entries else None
+    runs = [run for e in entries for run in e.get("runs") or ([e["value"]] if "value" in e else [])]
+    pooled = {"runs": runs, "improved": [run for e in entries for run in e.get("improved", [])]}
+    return entries[0] | {k: list({json.dumps(run): run for run in every}.values()) for k, every in pooled.items()}
 
 
 def coverage(table: list[Row]) -> dict[str, Counter]:
-    """{report id: count of each verdict}."""
+    """{report: count of each verdict}."""
     counts = {report["id"]: Counter() for report in reports()["report"]}
     for row in table:
         counts[row.item["report"]][row.verdict] += 1
     return counts
 
 
-def markdown(table: list[Row]) -> str:
-    """The scoreboard as Markdown: coverage first, then every item of every report."""
-    titles = {report["id"]: report["title"] for report in reports()["report"]}
-    head = " | ".join(f"{mark} {name}" for name, mark in VERDICTS.items())
+def _numbers(item: dict, runs: list) -> str:
+    """Mean ± standard deviation over runs; of a measured item, only what is compared."""
+    names = list(targets(item)) if item["class"] == "measured" else [()]
+    texts = []
+    for name in names:
+        found = [leaves(run).get(name, "–" if name else run) for run in runs]
+        text = _short(found[0])
+        if len(found) > 1 and all(isinstance(value, int | float) for value in found):
+            text = f"{statistics.fmean(found):.5g} ± {statistics.stdev(found):.2g} ({len(found)} runs)"
+        texts.append(text if len(names) == 1 else f"{' '.join(name)} {text}")
+    return _cut(", ".join(texts), 110)
+
+
+def _short(value: object, limit: int = 90) -> str:
+    if isinstance(value, dict):
+        text = ", ".join(f"{k} {_short(v, 40)}" for k, v in value.items())
+    elif isinstance(value, list):
+        text = "[" + ", ".join(_short(v, 40) for v in value) + "]"
+    else:
+        text = "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+    return _cut(text, limit)
+
+
+def table_cell(text: str, limit: int = WIDEST_CELL) -> str:
+    """Text for a cell of a table: one line, cut to what a page can show, pipes escaped."""
+    return _cut(" ".join(text.split()), limit).replace("|", "\\|")
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def summary(table: list[Row], link: str = "", stem: str = "scoreboard") -> str:
+    """The headline numbers, and a table by report; ``link`` leads from the page to the folder of the scoreboard."""
+    counts = coverage(table)
+    total = sum(counts.values(), Counter())
+    better = Counter(row.item["report"] for row in table if row.beaten)
+    errors = Counter(error["report"] for error in errata())
+    wrong = sum(row.verdict == "reproduced" and row.errors != "sound" for row in table)
     lines = [
-        "# Scoreboard",
-        "",
-        "Reported against reproduced, written by `make figures` from the results of the notebooks; do not edit.",
-        "A value is *equal* within its tolerance, *shown* when the report gives nothing to judge it by, and the",
-        "*report wrong* when a notebook demonstrates it.",
-        "",
-        "**Read with care:** most notebooks still train for fewer epochs, or on fewer images, than the reports did.",
-        "The table of settings at the start of each says how many. They will be brought to full size one by one.",
-        "",
-        *_stale(),
-        f"| report | items | regenerated | {head} |",
-        "|---|---:|---:|" + "---:|" * len(VERDICTS),
+        f"Of {len(table)} items, **{total['reproduced']} numbers reproduce and {total['not reproduced']} do not**; "
+        f"{wrong} of those that reproduce carry an error of the report. Our improved runs beat {better.total()}. "
+        f"{total['supported']} claims of the reports are supported, {total['contradicted']} contradicted. "
+        f"{total['undecided']} items are undecided and {total['not comparable']} not comparable, most because their "
+        f"chapter has too few runs, or does not train at the report's settings yet. The reports hold {errors.total()} "
+        f"[errors]({link}errata.md) that we know of.\n",
+        "| | " + " | ".join(f"[{name}]({link}{stem}-{name}.md)" for name in counts) + " | all |",
+        "|---|" + "---:|" * (len(counts) + 1),
     ]
-    for report, counts in coverage(table).items():
-        total = counts.total()
-        cells = " | ".join(str(counts[name]) for name in VERDICTS)
-        lines.append(f"| [{report}](#{report}) | {total} | {1 - counts['not yet'] / total:.0%} | {cells} |")
-    for report, title in titles.items():
-        lines += [
-            "",
-            f"## {report}",
-            "",
-            title,
-            "",
-            "| item | reported | ours | difference | verdict | figure | run |",
-        ]
-        lines.append("|---|---|---|---|---|---|---|")
-        for row in table:
-            if row.item["report"] == report:
-                lines.append("| " + " | ".join(_cells(row)) + " |")
+    numbers = {f"{VERDICTS[v][0]} {v}": {r: c[v] for r, c in counts.items()} for v in VERDICTS if total[v]}
+    numbers |= {"**items**": {r: c.total() for r, c in counts.items()}, "beaten by our runs": better, "errata": errors}
+    for name, of in numbers.items():
+        lines.append(f"| {name} | " + " | ".join(str(of[r]) for r in counts) + f" | {sum(of[r] for r in counts)} |")
     return "\n".join(lines) + "\n"
 
 
-def _stale() -> list[str]:
-    """A paragraph on released trainings whose code has changed since, as the notebooks met them."""
-    found: dict[str, str] = {}
-    for path in sorted(results_dir("full", 0).glob("*/timings.json")):
-        found |= json.loads(path.read_text()).get("stale", {})
-    if not found:
-        return []
-    listed = "; ".join(f"`{file}`: {why}" for file, why in sorted(found.items()))
-    return [f"**Stale:** {len(found)} released trainings were run again, because their code has changed. {listed}", ""]
+def misses(table: list[Row], stem: str = "scoreboard") -> str:
+    """What did not reproduce or is contradicted, and why, in short rows."""
+    lines = ["| item | reported | ours | why | errata |", "|---|---|---|---|---|"]
+    for row in (row for row in table if row.verdict in MISSES):
+        where = f"[{table_cell(row.item['title'], 80)}]({stem}-{row.item['report']}.md)"
+        cells = (row.reported, row.ours, f"{row.verdict}; {row.why}", row.errors)
+        lines.append(f"| {where} | " + " | ".join(table_cell(text) for text in cells) + " |")
+    return "\n".join(lines if len(lines) > 2 else ["Nothing."]) + "\n"
 
 
-def _cells(row: Row) -> list[str]:
-    def cell(text: str) -> str:
-        return text.replace("|", "\\|").replace("\n", " ")
+def markdown(table: list[Row], profile: str = "full", seeds: Sequence[int] = (0,), stem: str = "scoreboard") -> str:
+    """The first page: the summary, what the verdicts mean, and what did not reproduce."""
+    claims = [
+        c | {"of": n} for n, runs in _found(profile, seeds).items() for run in runs for c in run.get("claims", [])
+    ]
+    failed = [f"- {claim['of']}: {claim['statement']}\n" for claim in claims if claim["holds"] is False]
+    pages = " · ".join(f"[{report['id']}]({stem}-{report['id']}.md)" for report in reports()["report"])
+    parts = [
+        f"# Scoreboard\n\nWritten by `make figures`: profile {profile}, seed {' '.join(map(str, seeds))}.\n",
+        *_stale(profile, seeds),
+        summary(table, stem=stem),
+        "## What did not reproduce, and why\n",
+        "Numbers, claims, and settings on which a report contradicts itself. Errata change no verdict on a number.\n",
+        misses(table, stem),
+        *(["## Claims of our own that failed in this run\n", *failed] if failed else []),
+        f"## Every item\n\n{pages} · [errors in the reports](errata.md)\n",
+        "## What the verdicts mean\n",
+        "\n".join(f"- {mark} **{name}**: {meaning}." for name, (mark, meaning) in VERDICTS.items()) + "\n",
+    ]
+    return "\n".join(parts)
 
-    verdict = f"{VERDICTS[row.verdict]} {row.verdict}" + (f": {row.reason}" if row.reason else "")
-    picture = ""
+
+def report_page(table: list[Row], report: dict, folder: str = "", stem: str = "scoreboard") -> str:
+    """One report: its items in its own order, with what they show, and links into the chapters in ``folder``."""
+    lines = [f"# {report['id']}\n\n{report['title']}\n\n[Summary]({stem}.md) · [errors in the reports](errata.md)"]
+    for section in report["sections"]:
+        there = [r for r in table if (r.item["report"], r.item["section"]) == (report["id"], section["n"])]
+        if there:
+            lines.append(f"\n## {section['n']} {section['title']}\n\n| item | reported | ours | verdict | errata |")
+            lines += ["|---|---|---|---|---|", *("| " + " | ".join(_cells(row, folder)) + " |" for row in there)]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row, folder: str) -> list[str]:
+    chapter = f"{folder}{row.item['notebook']}/README.md"
+    item = f"[{table_cell(row.item['title'])}]({chapter})"
     if row.figure:
-        alt = html.escape(row.alt, quote=True)
-        picture = f'<a href="{row.figure}"><img src="{row.figure}" width="140" alt="{alt}"></a>'
-    item = f"`{row.item['id']}` {row.item['title']}"
-    return [cell(c) for c in (item, row.reported, row.ours, row.difference, verdict, picture, row.origin)]
+        alt = html.escape(table_cell(row.alt), quote=True)
+        item += f' <img src="{folder}{row.figure}" width="120" alt="{alt}">'
+    verdict = "; ".join(text for text in (f"{VERDICTS[row.verdict][0]} {row.verdict}", row.beaten, row.why) if text)
+    ours = f"[answer]({chapter})" if row.item["class"] == "question" else table_cell(row.ours)
+    return [item, table_cell(row.reported), ours, table_cell(verdict), table_cell(row.errors)]
+
+
+def errata_page(profile: str = "full", seeds: Sequence[int] = (0,), folder: str = "", stem: str = "scoreboard") -> str:
+    """The errors in the reports: root causes, each with its source, what demonstrates it, and the corrected value."""
+    said = {True: "and does", False: "**and did not in this run**", None: "and does not test it yet"}
+    shown = demonstrated(profile, seeds)
+    lines = [f"# Errors in the reports\n\nRoot causes, from `data/errata.toml`. [Scoreboard]({stem}.md)"]
+    for error in errata():
+        chapter = f"[{error['notebook']}]({folder}{error['notebook']}/README.md)"
+        about = {key.capitalize(): error[key] for key in ("report", "reported", "corrected", "source", "claim")}
+        about["Items"] = ", ".join(f"`{item}`" for item in error["items"])
+        about["Chapter"] = f"{chapter} has to demonstrate the claim {said[shown[error['id']]]}."
+        lines.append(f"\n## {error['id']}\n\n**{error['title']}** ({error['kind']})\n")
+        lines += [f"- {key}: {text}" for key, text in about.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _stale(profile: str, seeds: Sequence[int]) -> list[str]:
+    """A paragraph on released trainings whose code has changed since, as these runs met them."""
+    found: dict[str, str] = {}
+    for path in sorted(path for seed in seeds for path in results_dir(profile, seed).glob("*/timings.json")):
+        found |= json.loads(path.read_text()).get("stale", {})
+    listed = "".join(f"\n- `{file}`: {why}" for file, why in sorted(found.items()))
+    return (
+        [f"**Stale:** {len(found)} released trainings ran again: their code has changed.\n{listed}\n"] if found else []
+    )
+
+
+def readme(text: str, table: list[Row]) -> str:
+    """The README with a new summary under its heading."""
+    if HEADING not in text:
+        raise ValueError(f"README.md has no line {HEADING!r}: put it where the summary belongs")
+    before, _, after = text.partition(HEADING)
+    _, following, rest = after.partition("\n## ")
+    more = "What did not reproduce and why, and every item: **[figures/scoreboard.md](figures/scoreboard.md)**."
+    return f"{before}{HEADING}\n\n{summary(table, 'figures/')}\n{more}\n{following}{rest}"
 
 
 def write(profile: str = "full", seeds: Sequence[int] = (0,)) -> Path:
-    """Write scoreboard.md beside the results of a seed, or that of several seeds above them; returns its path."""
-    folder = results_dir(profile, seeds[0])
-    path = folder / "scoreboard.md" if len(seeds) == 1 else BUILD / profile / "scoreboard-seeds.md"
-    write_atomic(path, markdown(rows(profile, seeds)))
-    return path
+    """Write all pages, and the summary of the gallery into the README; returns the path of the first page."""
+    alone, results = len(seeds) == 1, results_dir(profile, seeds[0])
+    target, stem = (results, "scoreboard") if alone else (BUILD / profile, "scoreboard-seeds")
+    folder = "" if alone else os.path.relpath(results, target) + "/"
+    table = rows(profile, seeds)
+    for report in reports()["report"]:
+        write_atomic(target / f"{stem}-{report['id']}.md", report_page(table, report, folder, stem))
+    write_atomic(target / "errata.md", errata_page(profile, seeds, folder, stem))
+    write_atomic(target / f"{stem}.md", markdown(table, profile, seeds, stem))
+    if target == FIGURES and (ROOT / "README.md").exists():
+        write_atomic(ROOT / "README.md", readme((ROOT / "README.md").read_text(), table))
+    return target / f"{stem}.md"

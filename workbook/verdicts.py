@@ -12,26 +12,23 @@ from typing import NamedTuple
 
 LEVEL = 0.05  # the prediction interval holds 95 %
 
-# verdict → the mark that reads without colour; in the order of the summary
+# verdict → (mark that reads without colour, meaning), in the order of the summary
 VERDICTS = {
-    "reproduced": "✔",
-    "not reproduced": "✘",
-    "supported": "◆",
-    "contradicted": "◇",
-    "undecided": "?",
-    "not comparable": "≠",
-    "drawn": "▦",
-    "answered": "✎",
-    "used as stated": "＝",
-    "changed": "Δ",
-    "inconsistent": "!",
-    "not yet": "…",
-}
-CLASSES = {  # which verdicts an item of a class can get, besides "not yet"
-    "measured": ("reproduced", "not reproduced", "undecided", "not comparable"),
-    "setting": ("used as stated", "changed", "inconsistent"),
-    "picture": ("drawn", "supported", "contradicted", "undecided", "not comparable"),
-    "question": ("answered", "supported", "contradicted", "undecided"),
+    "reproduced": (
+        "✔",
+        "the reported value lies in the 95 % prediction interval of our runs at its settings, or is equal",
+    ),
+    "not reproduced": ("✘", "it does not"),
+    "supported": ("◆", "what the report claims of a picture or in an answer holds in our runs"),
+    "contradicted": ("◇", "the opposite holds"),
+    "undecided": ("?", "only one run, or a claim that was not tested or that our runs cannot settle"),
+    "not comparable": ("≠", "other data, another machine, or a chapter not yet trained at the report's settings"),
+    "drawn": ("▦", "a picture without a claim that could be tested"),
+    "answered": ("✎", "a task that asserts nothing"),
+    "used as stated": ("=", "a setting; this is never a success"),
+    "changed": ("Δ", "a setting that our run does not use"),
+    "inconsistent": ("!", "a setting on which the report contradicts itself"),
+    "not yet": ("…", "no notebook has recorded it"),
 }
 
 
@@ -54,8 +51,8 @@ def judge(
     """The verdict on an item.
 
     ``entry`` is what was recorded for it, ``drawn`` whether its figure is there, ``claims`` what the report claims of
-    it, as tested by the notebook, ``inconsistent`` the errata by which the report contradicts itself on a setting, and
-    ``behind`` why this run cannot speak about the report's settings.
+    it, as tested by the notebook, ``inconsistent`` how the report contradicts itself on a setting, and ``behind`` why
+    this run cannot speak about the report's settings.
     """
     if entry is None and not drawn:
         return Verdict("not yet")
@@ -78,7 +75,7 @@ def judge(
 def _setting(item: Mapping, entry: Mapping, inconsistent: Sequence[str]) -> Verdict:
     """Whether our run uses what the report states. Keys that were not recorded, or are not judged, do not count."""
     if inconsistent:
-        return Verdict("inconsistent", f"the report contradicts itself: {', '.join(inconsistent)}")
+        return Verdict("inconsistent", "; ".join(inconsistent))
     stated, used = item.get("reported"), entry.get("value")
     if isinstance(stated, Mapping) and isinstance(used, Mapping):
         keys = [key for key in item.get("judged", stated) if key in used and used[key] != stated[key]]
@@ -102,7 +99,7 @@ def _claimed(claims: Sequence[Mapping]) -> Verdict:
 
 def _measured(item: Mapping, entry: Mapping) -> Verdict:
     """Reproduced if every reported number lies in the prediction interval of our runs at the report's settings."""
-    target, runs = _compared(item), [leaves(run) for run in entry.get("runs") or [entry["value"]]]
+    target, runs = targets(item), [leaves(run) for run in entry.get("runs") or [entry["value"]]]
     if absent := [name for name in target if any(name not in run for run in runs)]:
         return Verdict("not yet", f"the chapter recorded nothing for {_names(absent)}")
     exact = item.get("exact", False)
@@ -127,7 +124,7 @@ def beaten(item: Mapping, entry: Mapping | None) -> str:
     if item["class"] != "measured" or item["better"] not in ("higher", "lower") or "not_comparable" in item:
         return ""
     runs = [leaves(run) for run in (entry or {}).get("improved", [])]
-    target, gains = _compared(item), []
+    target, gains = targets(item), []
     if len(runs) < 2 or any(name not in run for name in target for run in runs):
         return ""
     want = "higher" if item["better"] == "higher" else "lower"
@@ -146,8 +143,8 @@ def _miss(item: Mapping, name: tuple, theirs: object, ours: list, entry: Mapping
     if item.get("exact"):
         low, high = min(ours), max(ours)
     else:
-        level = LEVEL / item.get("family", len(_compared(item)))
-        low, high = interval(ours, entry.get("images"), level)
+        level = LEVEL / item.get("family", len(targets(item)))
+        low, high = prediction(ours, entry.get("images"), level)
     slack = half_digit(theirs, item.get("decimals")) * (1 + 1e-9)
     bound = {"range": ("at least", "at most")[name[-1:] == ("1",)]}.get(item.get("bound"), item.get("bound"))
     if high < theirs - slack and bound != "at most":
@@ -155,7 +152,7 @@ def _miss(item: Mapping, name: tuple, theirs: object, ours: list, entry: Mapping
     return "higher" if low > theirs + slack and bound != "at least" else ""
 
 
-def interval(values: Sequence[float], images: int | None = None, level: float = LEVEL) -> tuple[float, float]:
+def prediction(values: Sequence[float], images: int | None = None, level: float = LEVEL) -> tuple[float, float]:
     """Where one more run falls with probability 1 − ``level``: Student's t over two or more runs.
 
     A share of ``images`` test images has the spread of sampling on top.
@@ -189,7 +186,7 @@ def leaves(value: object, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], o
     return {} if value is None else {path: value}
 
 
-def _compared(item: Mapping) -> dict[tuple[str, ...], object]:
+def targets(item: Mapping) -> dict[tuple[str, ...], object]:
     """The reported numbers that ours are held against."""
     target = leaves(item.get("comparable", item.get("reported")))
     judged = item.get("judged")
