@@ -1,0 +1,207 @@
+"""The exercises: every solution passes its check, and what is wrong is told so that it helps."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from workbook import exercises
+from workbook.paths import NOTEBOOKS
+
+# Until the chapters have their cells tagged "solution".
+SOLUTIONS = {
+    "02.1": """
+def as_printed(mse, images, batch_size):
+    batches = -(-images // batch_size)
+    return mse * batches / images
+""",
+    "02.2": """
+def pca_error(x, k):
+    centred = x - x.mean(0)
+    directions = torch.linalg.svd(centred, full_matrices=False).Vh[:k]
+    rebuilt = centred @ directions.T @ directions
+    return (centred - rebuilt).square().mean()
+""",
+    "02.3": """
+def purity(codes, labels, k):
+    distances = torch.cdist(codes, codes)
+    distances.fill_diagonal_(float("inf"))
+    nearest = distances.topk(k, largest=False).indices
+    return (labels[nearest] == labels[:, None]).float().mean()
+""",
+    "02.4": """
+def rate_at(epoch, start=3e-3, every=5):
+    return start * 0.1 ** ((epoch - 1) // every)
+""",
+    "05.1": """
+def generator_losses(logit):
+    minimax, non_saturating = -F.softplus(logit), F.softplus(-logit)
+    return minimax, non_saturating, -torch.sigmoid(logit), -torch.sigmoid(-logit)
+""",
+    "05.2": """
+def best_discriminator(p_data, p_model):
+    both = p_data + p_model
+    return torch.where(both > 0, p_data / both, 0.5)
+""",
+    "05.3": """
+def class_entropy(counts):
+    shares = counts[counts > 0] / counts.sum()
+    return -(shares * shares.log2()).sum()
+""",
+    "05.4": """
+def ema(values, decay):
+    averages = [values[0]]
+    for value in values[1:]:
+        averages.append(decay * averages[-1] + (1 - decay) * value)
+    return averages
+""",
+}
+
+
+def cells():
+    """(notebook, tags, source) of all cells of code or prose."""
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        for cell in json.loads(path.read_text())["cells"]:
+            yield path.stem, cell["metadata"].get("tags", []), "".join(cell["source"])
+
+
+WRITTEN = {
+    named[1]: source
+    for _, tags, source in cells()
+    if "solution" in tags and (named := re.match(r"# solution (\S+)\n", source))
+}
+
+
+def name_of(exercise):
+    return exercises.CHECKS[exercise][0].partition("(")[0]
+
+
+def said(capsys, exercise, answer):
+    capsys.readouterr()
+    exercises.check(exercise, answer)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("exercise", exercises.CHECKS)
+class TestEachExercise:
+    def test_solution_is_right_and_says_what_to_notice(self, exercise, capsys):
+        check = f'\n\nexercises.check("{exercise}", {name_of(exercise)})'
+        source = WRITTEN[exercise] if exercise in WRITTEN else SOLUTIONS[exercise] + check
+        exec(source, {"torch": torch, "np": np, "math": math, "F": functional, "nn": nn, "exercises": exercises})
+        text = capsys.readouterr().out
+        assert text.startswith("Right. ")
+        assert len(text) > 80
+
+    def test_stub_is_told_what_is_expected(self, exercise, capsys):
+        def stub(*_):
+            raise NotImplementedError
+
+        text = said(capsys, exercise, stub)
+        assert text.startswith(f"Not yet. `{name_of(exercise)}` is still empty")
+        assert f"Expected: {exercises.CHECKS[exercise][0]} returns {exercises.CHECKS[exercise][1]}." in text
+
+    def test_nothing_wrong_shapes_and_errors_are_told(self, exercise, capsys):
+        assert "returned nothing. Does it end with `return`?" in said(capsys, exercise, lambda *_: None)
+        assert "expected, and" in said(capsys, exercise, lambda *_: torch.zeros(2, 3))
+        assert "expected, and a str came back" in said(capsys, exercise, lambda *_: "many")
+        assert "stopped with ZeroDivisionError: division by zero" in said(capsys, exercise, lambda *_: 1 / 0)
+        assert "stopped with TypeError" in said(capsys, exercise, lambda: 1)
+        for forgotten in (None, 3.0):
+            assert f"Hand in the function itself: check('{exercise}', {name_of(exercise)})" in said(
+                capsys, exercise, forgotten
+            )
+
+    def test_a_constant_is_wrong(self, exercise, capsys):
+        for value in (0.0, 0.5, 1.0, math.nan):
+            for answer in (value, [value] * 4, torch.full((5,), value), (value,) * 3):
+                assert said(capsys, exercise, lambda *_, answer=answer: answer).startswith("Not yet.")
+
+
+SOFTPLUS = functional.softplus
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer", "hint"),
+    [
+        ("02.1", lambda mse, images, batch: mse * (images // batch) / images, "round the number of batches up"),
+        ("02.1", lambda mse, images, batch: mse / batch, "There is no fraction of a batch"),
+        ("02.1", lambda mse, images, batch: mse, "That is the error itself"),
+        ("02.1", lambda mse, images, batch: mse * math.ceil(images / batch), "divided by the number of images"),
+        ("02.2", lambda x, k: torch.linalg.eigvalsh(torch.cov(x.T))[:-k].sum() / 5, "Divide by the number N of rows"),
+        ("02.2", lambda x, k: torch.linalg.eigvalsh(x.T @ x / 40)[:-k].sum() / 5, "Subtract the mean of x"),
+        ("02.2", lambda x, k: torch.linalg.eigvalsh(torch.cov(x.T, correction=0))[:-k].sum(), "Divide by the number D"),
+        ("02.2", lambda x, k: torch.linalg.eigvalsh(torch.cov(x.T, correction=0))[-k:].sum() / 5, "what is left out"),
+        ("02.3", lambda c, y, k: (y[torch.cdist(c, c).topk(k, largest=False).indices] == y[:, None]).float().mean(),
+         "not its own neighbour"),
+        ("02.4", lambda epoch, start=3e-3, every=5: start * 0.1 ** (epoch // every), "when epoch 6 begins"),
+        ("02.4", lambda epoch, start=3e-3, every=5: 3e-3 * 0.1 ** ((epoch - 1) // 5), "With start 1 and every 2"),
+        ("02.4", lambda epoch, start=3e-3, every=5: start * 0.1 ** (epoch - 1), "and not in each"),
+        ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x)), "Four values were expected, and 2 values came back"),
+        ("05.1", lambda x: (SOFTPLUS(x), SOFTPLUS(-x), -x.sigmoid(), -(-x).sigmoid()), "the other way round"),
+        ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x), -(-x).sigmoid(), -x.sigmoid()), "mind their order"),
+        ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x), -1 / (-x).sigmoid(), -1 / x.sigmoid()), "chain rule"),
+        ("05.1", lambda x: ((1 - x.sigmoid()).log(), -x.sigmoid().log(), -x.sigmoid(), x.sigmoid() - 1),
+         "At l = -30 the minimax loss is -9.358e-14, and yours is 0. In single precision"),
+        ("05.2", lambda p, q: p / (p + q), "Say 0.5 there"),
+        ("05.2", lambda p, q: torch.where(p + q > 0, q / (p + q), 0.5), "the two are exchanged"),
+        ("05.2", lambda p, q: (p / (p + q)).nansum(), "The shape (5,) was expected, and () came back"),
+        ("05.3", lambda n: -(n / n.sum() * (n / n.sum()).log()).nansum(), "Take logarithms to base 2"),
+        ("05.3", lambda n: -(n / n.sum() * (n / n.sum()).log2()).sum(), "leave it out"),
+        ("05.3", lambda n: (n / n.sum() * (n / n.sum()).log2()).nansum(), "the other way round"),
+        ("05.3", lambda n: -(n * n.log2()).nansum(), "Divide by their sum first"),
+        ("05.4", lambda v, d: [sum((1 - d) * d ** (i - j) * v[j] for j in range(i + 1)) for i in range(len(v))],
+         "Start at the first value"),
+        ("05.4", lambda v, d: v[0], "was expected, and () came back"),
+    ],
+)  # fmt: skip
+def test_the_usual_mistakes_are_known(exercise, answer, hint, capsys):
+    text = said(capsys, exercise, answer)
+    assert text.startswith("Not yet. ")
+    assert hint in text
+    assert "Expected: " in text
+
+
+def test_answers_in_plain_python_or_numpy_are_right_as_well(capsys):
+    def losses(logit):
+        x = float(logit)
+        return [-math.log1p(math.exp(x)), math.log1p(math.exp(-x)), -1 / (1 + math.exp(-x)), -1 / (1 + math.exp(x))]
+
+    def entropy(counts):
+        shares = np.array([count for count in counts.tolist() if count]) / counts.numpy().sum()
+        return -np.sum(shares * np.log2(shares))
+
+    def error(x, k):
+        x = x.numpy()
+        return np.sort(np.linalg.eigvalsh(np.cov(x.T, bias=True)))[:-k].sum() / x.shape[1]
+
+    for exercise, answer in (("05.1", losses), ("05.3", entropy), ("02.2", error)):
+        assert said(capsys, exercise, answer).startswith("Right.")
+
+
+def test_an_unknown_exercise_is_named():
+    with pytest.raises(KeyError, match=r"there is no exercise '2\.1'; there are 02\.1, 02\.2"):
+        exercises.check("2.1", abs)
+
+
+# --- the exercises in the chapters -----------------------------------------------------------------------------------
+
+
+def test_every_solution_in_a_chapter_has_its_check_there_and_its_text_a_hint_and_an_expected_result():
+    texts = list(cells())
+    for notebook, tags, source in texts:
+        if "solution" not in tags:
+            continue
+        named = re.match(r"# solution (\S+)\n", source)
+        assert named, f"{notebook}: a cell tagged solution begins with the line `# solution {notebook[:2]}.1`"
+        exercise = named[1]
+        assert exercise in exercises.CHECKS
+        assert exercise.startswith(notebook[:2])
+        assert f'exercises.check("{exercise}", ' in source
+        text = "\n".join(written for name, _, written in texts if name == notebook)
+        assert text.count("**Hint") >= 1, notebook
+        assert text.count("**Hint") == text.count("**Expected") == text.count("# solution "), notebook
