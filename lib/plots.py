@@ -303,16 +303,24 @@ def image_rows(
     ``captions`` {name: captions} go under the images of the rows that they name.
     """
     longest = max(map(len, rows.values()))
-    height = 7.6 / longest + 0.25 * (names == "above") + 0.25 * bool(captions)
-    fig, axes = plt.subplots(len(rows), 1, figsize=(9, len(rows) * height + 0.5), squeeze=False)
+    lines = max((text.count("\n") + 1 for texts in (captions or {}).values() for text in texts), default=0)
+    fig, axes = plt.subplots(len(rows), 1, figsize=(9, 9), squeeze=False)
     for ax, (name, images) in zip(axes.flat, rows.items(), strict=True):
         image_row(images, (captions or {}).get(name, ()), ax=ax)
         if names == "above":
             ax.set_title(name, fontsize=9, pad=2)
         else:
             ax.set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
-    fig.suptitle(title)
-    fig.tight_layout(pad=0.4)
+    fig.suptitle(title, y=1, va="top")
+    fig.tight_layout(pad=0.4)  # finds the width beside the names; the heights follow from that
+    place = axes[0, 0].get_position(original=True)
+    image, below, above = 9 * place.width / longest, 0.1 + (0.08 + 0.14 * lines) * bool(lines), 0.2 * (names == "above")
+    step = above + image + below
+    height = len(rows) * step + 0.3 * bool(title)
+    fig.set_size_inches(9, height)
+    for i, (ax, images) in enumerate(zip(axes.flat, rows.values(), strict=True)):
+        bottom = (len(rows) - 1 - i) * step + below
+        ax.set_position([place.x0, bottom / height, len(images) * image / 9, image / height])
     return fig
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -362,6 +363,28 @@ def test_image_rows_are_below_each_other_with_names_and_captions(names):
     assert [t.get_text() for t in lower.get_xticklabels()] == ["x", "y", "z"]
     assert len(upper.get_xticks()) == 0
     assert fig.get_suptitle() == "t"
+
+
+@pytest.mark.parametrize("names", ["left", "above"])
+@pytest.mark.parametrize("across", [6, 10, 16])
+@pytest.mark.parametrize("caption", ["0.03", "two\nlines"])
+def test_captions_of_image_rows_lie_between_the_rows(names, across, caption):
+    rows = {name: flat_images(*[100] * across) for name in ("a", "b", "c")}
+    fig = plots.image_rows(rows, {name: [caption] * across for name in rows}, title="t", names=names)
+    fig.canvas.draw()
+    for upper, lower in pairwise(fig.axes):
+        lowest = min(text.get_window_extent().y0 for text in upper.get_xticklabels())
+        next_row = lower.title if names == "above" else lower
+        assert lowest > next_row.get_window_extent().y1
+        assert upper.get_window_extent().y0 > max(text.get_window_extent().y1 for text in upper.get_xticklabels())
+
+
+def test_images_of_a_shorter_row_are_as_large_as_the_others():
+    fig = plots.image_rows({"long": flat_images(*[9] * 8), "short": flat_images(9, 9)})
+    fig.canvas.draw()
+    long, short = (ax.get_window_extent() for ax in fig.axes)
+    assert long.width == pytest.approx(4 * short.width)
+    assert (long.x0, long.height) == pytest.approx((short.x0, short.height))
 
 
 def test_mosaic_fills_rows_from_the_left_and_the_last_one_up():
