@@ -1,4 +1,4 @@
-# make figures   every notebook headless, figures/ and the scoreboard        make help   all targets
+# make figures   run every notebook, rewrite figures/ and the scoreboard     make help   all targets
 # make test      lint, unit tests, every notebook in profile smoke
 
 PROFILE  ?= full
@@ -10,12 +10,12 @@ THREADS  ?= 1
 RETRAIN  ?=
 PYTHON   ?= python3
 
-# make ignores a mistyped variable; we do not
+# make itself ignores a mistyped variable; this reports it
 KNOWN   := PROFILE SEED SEEDS NOTEBOOK JOBS THREADS RETRAIN PYTHON
 GIVEN   := $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES -*,$(GIVEN))
 ifneq ($(UNKNOWN),)
-  $(error unknown variable $(UNKNOWN); there are: $(KNOWN))
+  $(error unknown variable $(UNKNOWN); the variables are: $(KNOWN))
 endif
 
 BIN    := .venv/bin
@@ -29,12 +29,12 @@ help:
 	@echo "make figures [PROFILE=full|smoke] [NOTEBOOK=05_gan] [RETRAIN=1] [SEED=0 | SEEDS='0 1 2'] [JOBS=cores] [THREADS=1]"
 	@echo "make test      lint, unit tests, and every notebook in profile smoke"
 	@echo "make lab       JupyterLab on this checkout"
-	@echo "make bench     side-by-side timings: the textbook loop against ours"
-	@echo "make check     versions, device, threads, data, and how to put right what is wrong"
+	@echo "make bench     time the textbook loop and ours side by side"
+	@echo "make check     check versions, device, threads and data, and say how to fix each problem"
 	@echo "make verify NOTEBOOK=04_vae_latent20   train one notebook's models again and compare with the released ones"
-	@echo "make release   collect the trainings that the gallery used into data/trained"
-	@echo "make refresh   store the checked outputs of all notebooks again; make clean-notebooks strips the rest"
-	@echo "make lint      ruff, and that notebooks are committed clean"
+	@echo "make release   collect the models behind the gallery in data/trained"
+	@echo "make refresh   update the stored outputs that make test compares; make clean-notebooks strips all others"
+	@echo "make lint      check the code with ruff, and that the notebooks are clean"
 
 figures: data
 	@$(BIN)/python -m workbook.tools.run figures --profile $(PROFILE) --seeds $(SEEDS) --notebook $(NOTEBOOK) \
@@ -43,7 +43,7 @@ figures: data
 test: data lint
 	@$(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 -n 2 --durations=15 -q tests notebooks
 
-# a container's only user is often root, which Jupyter refuses without being told
+# the only user of a container is often root, and Jupyter refuses root without this option
 lab: data
 	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
@@ -75,10 +75,10 @@ data: env
 
 env: $(READY)
 
-# .ready is written last. Without it an install was interrupted, and half-installed packages look whole to pip:
-# start over. With it, but older than the lock, pip changes what has changed.
+# .ready is written last. If it is missing, an installation was interrupted, and pip takes half-installed packages for
+# complete ones: start over. If it is older than the lock file, pip updates what has changed.
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required; this is " + sys.version)'
 	@test -f $(READY) || $(PYTHON) -m venv --clear .venv
 	@rm -f $(READY)
 	@echo "installing the environment into .venv (one to three minutes, 2.3 GB)"

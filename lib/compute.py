@@ -1,4 +1,4 @@
-"""Device, threads and precision: where a result was computed, and how fast."""
+"""Device, threads and precision: where and how results are computed."""
 
 import os
 import platform
@@ -9,8 +9,8 @@ import torch
 def configure(threads: int = 1) -> None:
     """Set torch's thread count and flush denormals, which slow processors down.
 
-    One thread is the default: torch's threads spin at every barrier while another process holds their core, so several
-    processes of one thread each do more work than one process with several.
+    The default is one thread. Torch's threads spin at every barrier while another process holds their core, so several
+    processes with one thread each get more done than one process with several threads.
     """
     if threads < 1:
         raise ValueError(f"threads must be a whole number from 1, got {threads!r}")
@@ -24,7 +24,7 @@ def device() -> torch.device:
 
 
 def fast_precision() -> str:
-    """ "bfloat16" where the GPU or CPU multiplies it natively, and twice as fast as "float32"; else "float32"."""
+    """ "bfloat16" where the GPU or CPU multiplies it natively (twice as fast as "float32"), otherwise "float32"."""
     if device().type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     able = torch.cpu.get_capabilities()
@@ -32,10 +32,10 @@ def fast_precision() -> str:
 
 
 def multiplying_in(precision: str) -> torch.autocast:
-    """The context in which matrix products have a precision: "float32", "bfloat16", or "fast", what is fast here.
+    """A context that computes matrix products in "float32", "bfloat16" or "fast" (``fast_precision`` of this machine).
 
-    For trainings whose noise is far larger than the rounding. Weights are cast at every use, because an optimiser may
-    change them between two uses. Raises ValueError for another precision.
+    It suits training whose noise is far larger than the rounding error. Weights are cast at every use, because an
+    optimiser may change them between two uses. Raises ValueError for any other precision.
     """
     if precision not in ("float32", "bfloat16", "fast"):
         raise ValueError(f'precision must be "float32", "bfloat16" or "fast", got {precision!r}')
@@ -44,12 +44,12 @@ def multiplying_in(precision: str) -> torch.autocast:
 
 
 def exactly() -> torch.autocast:
-    """The context in which products are exact again, within ``multiplying_in``."""
+    """A context inside ``multiplying_in`` that computes products in float32 again."""
     return torch.autocast(device().type, enabled=False)
 
 
 def environment() -> dict[str, str | int]:
-    """Where a result is computed: versions, processor, threads, and the precision called "fast"."""
+    """Where results are computed: versions, processor, threads, and what "fast" precision means here."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__.split("+")[0],
@@ -61,7 +61,7 @@ def environment() -> dict[str, str | int]:
 
 
 def _processor() -> str:
-    """The GPU's or the CPU's name as far as the system tells."""
+    """The name of the GPU or CPU, as reported by the system."""
     if device().type == "cuda":
         return torch.cuda.get_device_name()
     if os.path.exists("/proc/cpuinfo"):

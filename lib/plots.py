@@ -1,4 +1,4 @@
-"""The figures of the workbook: one way to draw each kind of thing. Functions that draw a whole figure return it."""
+"""Figures: one function for each kind of plot. Functions that draw a whole figure return it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
@@ -36,9 +36,9 @@ def line(
     log: bool = False,
     ax: plt.Axes | None = None,
 ) -> Figure:
-    """Curves over the epochs 1, 2, …, told apart by dash and marker as well as by colour.
+    """Curves over the epochs 1, 2, …, which differ in dash and marker as well as in colour.
 
-    ``reference`` gives known values {name: value}, each drawn as a level line.
+    ``reference`` {name: value} adds known values as horizontal lines.
     """
     if ax is None:
         _, ax = plt.subplots()
@@ -59,7 +59,7 @@ def line(
 def loss_over_iterations(
     iterations: Sequence[float], values: Sequence[float], *, title: str, level: float, level_name: str
 ) -> Figure:
-    """One loss in nats over the iterations of a training, on an axis from 0, with a named level line."""
+    """One loss in nats over the iterations of training, on an axis from 0, with a labelled horizontal line."""
     fig, ax = plt.subplots(figsize=(8, 3.4))
     ax.plot(iterations, values, lw=1.2)
     ax.axhline(level, color="0.4", lw=1, ls="--", label=level_name)
@@ -69,7 +69,7 @@ def loss_over_iterations(
 
 
 def level(ax: plt.Axes, value: float, name: str, *, side: str = "right") -> None:
-    """A dashed line across ``ax`` at a known value, with its name above the line at one side."""
+    """A dashed horizontal line across ``ax`` at a known value, with its name above the line at one side."""
     ax.axhline(value, color="0.35", lw=1, ls=(0, (6, 3)))
     at = {"left": 0.02, "right": 1}[side]
     where = {"xycoords": ("axes fraction", "data"), "ha": side, "va": "bottom"}
@@ -77,13 +77,13 @@ def level(ax: plt.Axes, value: float, name: str, *, side: str = "right") -> None
 
 
 def whole_epochs(*axes: plt.Axes) -> None:
-    """Whole numbers on the x axes: there is no epoch 1.5."""
+    """Only whole numbers as ticks on the x axes: there is no epoch 1.5."""
     for ax in axes:
         ax.xaxis.get_major_locator().set_params(integer=True)
 
 
 def log_axis(ax: plt.Axes) -> None:
-    """Logarithmic y axis with plain numbers at 1, 2, 3 and 5 of each decade, so that even half a decade has some."""
+    """Logarithmic y axis with plain numbers at 1, 2, 3 and 5 of each decade, so that even half a decade has labels."""
     ax.set_yscale("log")
     ax.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
     ax.yaxis.set_major_formatter("{x:g}")
@@ -101,14 +101,14 @@ def error_bars(
     bounds: Sequence[tuple[float, float]] | Tensor,
     **style: object,
 ) -> None:
-    """Values (N,) with intervals given by where they begin and end: ``bounds`` holds a pair (low, high) for each."""
+    """Values (N,) with their intervals: ``bounds`` holds a pair (low, high) for each value."""
     values, (low, high) = np.asarray(values), np.asarray(bounds).T
     lengths = np.stack([values - low, high - values])
     ax.errorbar(x, values, yerr=lengths.clip(min=0), **style)  # rounding can leave a length just below 0
 
 
 def intervals(values: Mapping[str, float], errors: Sequence[tuple[float, float]], *, title: str, ylabel: str) -> Figure:
-    """A point with its interval (low, high) for each name; as there are no bars, the axis need not start at 0."""
+    """A point with its interval (low, high) for each name. Points, unlike bars, need no axis that starts at 0."""
     fig, ax = plt.subplots()
     error_bars(ax, range(len(values)), list(values.values()), errors, fmt="o", ms=7, capsize=4)
     for i, value in enumerate(values.values()):
@@ -121,7 +121,7 @@ def intervals(values: Mapping[str, float], errors: Sequence[tuple[float, float]]
 def measures(
     judged: Mapping[str, Mapping[str, float]], labels: Mapping[str, str], *, title: str = "", rows: int = 2
 ) -> Figure:
-    """What was measured for each name {name: {key: value}}, one small panel for each measure {key: label}."""
+    """Measured values {name: {key: value}}, with one small panel for each measure {key: label}."""
     columns = -(-len(labels) // rows)
     size = (3.1 * columns + 0.6, rows * (0.35 * len(judged) + 1.4))
     fig, axes = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False)
@@ -144,7 +144,8 @@ def measures(
 def boxes(panels: Mapping[str, Mapping[str, Tensor]], *, title: str) -> Figure:
     """One panel of box plots for each quantity {xlabel: {name: values (N,)}}, with the same names in every panel.
 
-    The box holds the middle half, its line is the median; whiskers end at the last value within 1.5 box lengths.
+    The box holds the middle half of the values, and the line in it is the median. Whiskers end at the last value
+    within 1.5 box lengths.
     """
     fig, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4), sharey=True)
     for ax, (xlabel, values) in zip(axes, panels.items(), strict=True):
@@ -189,7 +190,7 @@ def confusion(matrix: Tensor, *, title: str, ax: plt.Axes | None = None) -> Figu
 def heat(
     matrix: Tensor | np.ndarray, *, title: str, xlabel: str, ylabel: str, ax: plt.Axes | None = None, **ticks: object
 ) -> Figure:
-    """Heat map of shares in 0..1 with the values written into the cells; ``ticks``: xticklabels and yticklabels."""
+    """Heat map of shares in 0..1, with the values in the cells; ``ticks``: xticklabels and yticklabels."""
     if ax is None:
         _, ax = plt.subplots(figsize=(6.4, 5.4))
     import seaborn as sns
@@ -229,9 +230,9 @@ def classes(
     faint: bool = False,
     marker_area: float = 24,
 ) -> Figure:
-    """Points (N, 2) coloured by class; digits are drawn as digits, and every other class has a marker of its own.
+    """Points (N, 2) coloured by class. Digits are drawn as digits; every other class has its own marker.
 
-    ``faint`` turns them into a background for something else; ``marker_area`` is in square points.
+    ``faint`` draws the points as a pale background; ``marker_area`` is in square points.
     """
     if ax is None:
         _, ax = plt.subplots(figsize=(7, 5.4))
@@ -261,7 +262,7 @@ def classes(
 
 
 def digits(images: Tensor, titles: Sequence[str] | None = None, *, title: str = "", columns: int = 8) -> Figure:
-    """Images side by side in rows, each with a title of its own."""
+    """Images side by side in rows, each with its own title."""
     images = _grey(images)
     rows = -(-len(images) // columns)
     extra = 0.28 if titles else 0
@@ -280,7 +281,7 @@ def digits(images: Tensor, titles: Sequence[str] | None = None, *, title: str = 
 
 
 def image_row(images: Tensor, captions: Sequence[str] = (), *, title: str = "", ax: plt.Axes | None = None) -> Figure:
-    """Images side by side in one axes, with a caption under each if there are any."""
+    """Images side by side in one axes, with optional captions under them."""
     if ax is None:
         _, ax = plt.subplots(figsize=(8, 8 / len(images) + 0.5))
     images = torch.nn.functional.pad(_grey(images), (1, 1, 1, 1))
@@ -300,7 +301,7 @@ def image_rows(
 ) -> Figure:
     """Rows of images {name: images}, one below the other, with ``names`` "left" of the rows or "above" them.
 
-    ``captions`` {name: captions} go under the images of the rows that they name.
+    ``captions`` {name: captions} puts captions under the images of some rows.
     """
     longest = max(map(len, rows.values()))
     lines = max((text.count("\n") + 1 for texts in (captions or {}).values() for text in texts), default=0)
@@ -325,7 +326,7 @@ def image_rows(
 
 
 def image_grid(images: Tensor, columns: int, *, title: str = "", gap: int = 0, ax: plt.Axes | None = None) -> Figure:
-    """Images in one axes, ``columns`` to a row, with ``gap`` pixels around each."""
+    """Images in one axes, ``columns`` in each row, with ``gap`` pixels around each image."""
     if ax is None:
         rows = -(-len(images) // columns)
         _, ax = plt.subplots(figsize=(5, 5 * rows / columns + 0.4))
@@ -338,7 +339,7 @@ def image_grid(images: Tensor, columns: int, *, title: str = "", gap: int = 0, a
 def image_grids(
     panels: Mapping[str, Tensor], columns: int, *, rows: int = 1, title: str = "", gap: int = 0, inches: float = 2.4
 ) -> Figure:
-    """Panels {name: images} in ``rows``, each an ``image_grid`` of ``columns`` and as wide as so many inches."""
+    """Panels {name: images} in ``rows``, each an ``image_grid`` with ``columns`` and a width of ``inches``."""
     across = -(-len(panels) // rows)
     fig, axes = plt.subplots(rows, across, figsize=(inches * across, (inches + 0.35) * rows + 0.3), squeeze=False)
     for ax, (name, images) in zip(axes.flat, panels.items(), strict=False):
@@ -352,9 +353,9 @@ def image_grids(
 
 
 def mosaic(images: Tensor, columns: int, gap: int = 0) -> Tensor:
-    """uint8 images (N, H, W) put together into one, in rows of ``columns`` and with ``gap`` pixels of 0 around each.
+    """uint8 images (N, H, W) as one large image, in rows of ``columns``, with ``gap`` pixels of 0 around each image.
 
-    Pixels of 0 also fill up the last row.
+    Pixels of 0 also complete the last row.
     """
     rows = -(-len(images) // columns)
     filled = torch.cat([images, images.new_zeros(rows * columns - len(images), *images.shape[1:])])
@@ -373,10 +374,10 @@ def plane(
     ylabel: str = "latent coordinate 2",
     ax: plt.Axes | None = None,
 ) -> Figure:
-    """A grid of points in a plane, each shown as the image that ``decode`` makes of it.
+    """A grid of points in a latent plane, each shown as its decoded image.
 
-    ``decode`` turns points (N, 2) into images (N, 784) in [0, 1]. There is one image for each pair of ``xs`` (W,) and
-    ``ys`` (H,), which grow to the right and upwards; ticks give the coordinates of the image centres.
+    ``decode`` maps points (N, 2) to images (N, 784) in [0, 1]. There is one image for each pair of ``xs`` (W,) and
+    ``ys`` (H,), which increase to the right and upwards. Ticks give the coordinates of the image centres.
     """
     if ax is None:
         _, ax = plt.subplots(figsize=(7, 7 * len(ys) / len(xs)))
@@ -392,21 +393,21 @@ def plane(
 
 
 def _grey(images: Tensor) -> Tensor:
-    """uint8 images (N, H, W): as they are, or from floats in [0, 1]."""
+    """uint8 images (N, H, W), unchanged or converted from floats in [0, 1]."""
     return images if images.dtype == torch.uint8 else to_uint8(images)
 
 
 def _show(image: Tensor, ax: plt.Axes) -> None:
-    """One image (H, W), drawn like ink: 0 is white and 255 black, whatever the darkest pixel is."""
+    """One image (H, W), drawn like ink: 0 is always white and 255 always black."""
     ax.imshow(image.numpy(), cmap="gray_r", vmin=0, vmax=255)
     ax.grid(False)
 
 
-# --- networks and other things with parts ----------------------------------------------------------------------------
+# --- networks and other diagrams -------------------------------------------------------------------------------------
 
 
 def diagram(boxes: Mapping[str, tuple[float, float]], arrows: Sequence[tuple[str, str]], *, title: str) -> Figure:
-    """Boxes {text: (x, y)} joined by arrows (from, to): a drawing of how parts work together."""
+    """A diagram of boxes {text: (x, y)} joined by arrows (from, to)."""
     xs, ys = zip(*boxes.values(), strict=True)
     fig, ax = plt.subplots(figsize=(1.9 * (max(xs) - min(xs)) + 2, 1.5 * (max(ys) - min(ys)) + 1.6))
     drawn = {
@@ -426,7 +427,7 @@ def diagram(boxes: Mapping[str, tuple[float, float]], arrows: Sequence[tuple[str
 
 
 def layer_shapes(model: nn.Module, x: Tensor) -> list[tuple[str, tuple[int, ...], int]]:
-    """(layer, output shape, parameters) of each leaf module in the order in which ``model(x)`` runs them."""
+    """(layer, output shape, parameters) of each leaf module, in the order in which ``model(x)`` calls them."""
     found: list[tuple[str, tuple[int, ...], int]] = []
 
     def note(module: nn.Module, _: object, output: Tensor) -> None:
@@ -455,7 +456,7 @@ def _describe(module: nn.Module) -> str:
 
 
 def architecture(model: nn.Module, x: Tensor, *, title: str) -> Figure:
-    """Layer diagram drawn from the module itself: one box per layer, with its output shape and parameters."""
+    """Layer diagram drawn from the module itself: one box per layer, with output shape and number of parameters."""
     layers = [("input", tuple(x.shape), 0), *layer_shapes(model, x)]
     fig, ax = plt.subplots(figsize=(6.4, 0.62 * len(layers) + 0.6))
     for i, (name, shape, parameters) in enumerate(layers):

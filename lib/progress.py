@@ -1,4 +1,4 @@
-"""Progress of long work: a bar where somebody watches, a plain line now and then in a batch run.
+"""Progress of long computations: a bar in an interactive session, an occasional line in a batch run.
 
 Nothing here can change a result, so an edit to this module does not make a trained model stale.
 """
@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LINE_EVERY = 15  # seconds
-plain = False  # lines instead of a bar; a batch run sets this
+plain = False  # print lines instead of a bar; batch runs set this
 
 
 @contextmanager
 def shown(title: str, total: int, done: float = 0, unit: str = "epoch") -> Iterator[Callable[..., None]]:
-    """Yield ``advance(done, note)``: how many of ``total`` units are done, and what to say about them."""
+    """Yield ``advance(done, note)``, which reports how many of ``total`` units are done and shows a note."""
     start = last = time.monotonic()
     first = done
     bar = None
@@ -48,7 +48,7 @@ def shown(title: str, total: int, done: float = 0, unit: str = "epoch") -> Itera
 
 
 def note(history: dict[str, list]) -> str:
-    """The first loss of the last epoch, to be shown; of several networks their mean."""
+    """The first loss of the last epoch as text; for several networks, their mean."""
     for name, values in history.items():
         if values and isinstance(values[-1], float | list):
             last = values[-1] if isinstance(values[-1], list) else [values[-1]]
@@ -57,7 +57,7 @@ def note(history: dict[str, list]) -> str:
 
 
 def counted(n: int, title: str, unit: str) -> Iterator[int]:
-    """Count 0 … n-1, showing how far the work is."""
+    """Count 0 … n-1 and show the progress."""
     with shown(title, n, unit=unit) as advance:
         for i in range(n):
             yield i

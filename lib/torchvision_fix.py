@@ -1,8 +1,8 @@
-"""Let torchvision be imported beside a CPU build of torch.
+"""Make torchvision importable with a CPU build of torch.
 
-torchvision's Linux wheel is linked against CUDA. Beside CPU torch its C++ library cannot be loaded, and the
-import then stops with "operator torchvision::nms does not exist", because torchvision registers shape
-functions for exactly two operators without asking whether they exist.
+torchvision's Linux wheel is linked against CUDA, so its C++ library cannot be loaded with a CPU build of torch. The
+import then stops with "operator torchvision::nms does not exist", because torchvision registers shape functions for
+two operators without checking that they exist.
 """
 
 import importlib.util
@@ -15,13 +15,13 @@ _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_library = None  # a torch.library.Library forgets its definitions when it is collected
+_library = None  # torch.library.Library forgets its definitions when it is garbage-collected
 
 
 def apply() -> bool:
     """Declare the two missing operators if, and only if, torchvision's C++ library cannot be loaded.
 
-    Call it before the first ``import torchvision``. Returns True if the operators were declared here.
+    Call this before the first ``import torchvision``. Returns True if it declared the operators.
     """
     global _library
     if hasattr(torch.ops.torchvision, "nms"):
@@ -36,7 +36,7 @@ def apply() -> bool:
         torch.ops.load_library(str(compiled))
         return False
     except OSError:
-        # an import that failed half-way leaves modules that would be found instead of imported again
+        # a failed import leaves modules behind that would be reused instead of imported again
         for name in [m for m in sys.modules if m.split(".")[0] == "torchvision"]:
             del sys.modules[name]
         _library = torch.library.Library("torchvision", "FRAGMENT")
