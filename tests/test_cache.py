@@ -212,7 +212,7 @@ def test_a_damaged_file_is_trained_again(damage, log, capsys):
     assert times(log) == 2
     assert all(first.state[name].equal(again.state[name]) for name in first.state)
     assert again.history == first.history
-    assert capsys.readouterr().err.count(f"{file.name} is damaged, and not used") == 1
+    assert capsys.readouterr().err.count(f"{file.name} is damaged and ignored") == 1
     assert file.read_bytes() != damaged
     trained("probe", train, log=str(log))
     assert times(log) == 2
@@ -287,7 +287,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(tmp_p
     heir = start(tmp_path, log, 0)
     said = heir.communicate(timeout=240)[1]
     assert heir.returncode == 0, said
-    assert "slow: going on from a checkpoint" in said
+    assert "slow: resuming from a checkpoint" in said
     assert 12 <= times(log) <= 13  # the step in which it was killed is taken again
     assert times(log) - killed_after < 12
     assert not list(cache_dir().glob("*.checkpoints"))
@@ -355,19 +355,19 @@ def test_numbers_that_are_not_finite_are_kept_as_null_rather_than_losing_the_tra
         "3": [2.0],
     }
     said = capsys.readouterr().err
-    assert "probe: loss is nan, kept as null" in said
-    assert "probe: last is -inf, kept as null" in said
+    assert "probe: loss is nan, stored as null" in said
+    assert "probe: last is -inf, stored as null" in said
     assert len(files()) == 1
 
 
 def test_odd_things_in_a_history_are_kept_as_text(capsys):
     assert results_of("odd").history == {"loss": [1.0], "odd": ["{3}"], "text": ["a", None, True]}
-    assert "probe: odd is a set, kept as text" in capsys.readouterr().err
+    assert "probe: odd is a set, stored as text" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("what", ["a model", "no history", "nested"])
 def test_what_is_no_training_is_refused_by_name(what):
-    with pytest.raises(TypeError, match=r"probe: a training has to return \({name: tensor}, {name: list of numbers}\)"):
+    with pytest.raises(TypeError, match=r"probe: a training function must return \({name: tensor}, {name: list of num"):
         results_of(what)
     assert not files()
 
@@ -433,7 +433,7 @@ def test_the_history_alone_can_be_kept(log):
 def test_a_call_that_needs_more_weights_trains_again(log, capsys):
     trained("two", train_two, keep=(), log=str(log))
     assert "generator.w" in trained("two", train_two, keep=("generator",), log=str(log)).state
-    assert "lacks weights that are needed now; training it again" in capsys.readouterr().err
+    assert "lacks weights that this notebook needs; training it again" in capsys.readouterr().err
     assert len(trained("two", train_two, log=str(log)).state) == 5
     assert times(log) == 3
     for keep in ((), ("generator",), ("discriminator",), None):
@@ -476,7 +476,7 @@ def test_code_edited_after_it_was_loaded_is_run_but_not_kept(on_disk, capsys):
     assert {each: each.read_bytes() for each in cache_dir().iterdir()} == kept
     said = capsys.readouterr().err
     assert "probe: loaded_probe.py was edited after this process loaded it (restart the kernel" in said
-    assert "without keeping it" in said
+    assert "without caching the result" in said
 
 
 def train_while_edited(path, then):

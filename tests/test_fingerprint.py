@@ -422,7 +422,7 @@ def test_a_wrapper_is_followed_through_the_line_above_the_def():
     assert key(source) != key(source.replace("by=2", "by=3"))
     assert key(source) != key(source.replace("by * f(x)", "by + f(x)"))
     assert key(source) != key(source.replace("step(x): return x", "step(x): return -x"))
-    with pytest.raises(TypeError, match=r"cannot tell what plain is wrapped in: write the wrapper above"):
+    with pytest.raises(TypeError, match=r"cannot tell what wraps plain: apply the wrapper as"):
         key(source + "\n    step = scaled(2)(plain)\n")
 
 
@@ -458,24 +458,33 @@ def train(n): return Told.method
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("def train(n): return eval('n')", r"train uses eval, which hides what runs: choose from a dict of functions"),
+        (
+            "def train(n): return eval('n')",
+            r"train uses eval, which hides the code that runs: choose",
+        ),
         ("def train(n): exec('n')", r"train uses exec, which hides"),
         ("def train(n): return list(map(eval, 'n'))", r"train uses eval, which hides"),
         ("def train(n): return globals()['train']", r"train uses globals, which hides"),
         ("def train(n): return __import__('lib')", r"train uses __import__, which hides"),
         ("import importlib\ndef train(n): return importlib.import_module('x')", r"calls importlib\.import_module"),
         ("from importlib import import_module\ndef train(n): return import_module('x')", r"calls import_module\(…\)"),
-        ("def train(n): return getattr(n, 'a' + 'b')", r"train calls getattr\(…\), which hides what runs: choose from"),
-        ("from lib import data\ndef train(n): return getattr(data, 'unit')", r"passes the module data around: name"),
-        ("from lib import data\ndef train(n): return vars(data)[n]", r"passes the module data around: name the func"),
-        ("def train(n):\n    from lib import data\n    return data", r"train imports lib inside: do it at the top"),
-        ("def train(n):\n    import lib.data as d\n    return d", r"train imports lib\.data inside"),
-        ("def train(n):\n    from . import data\n    return data", r"train imports a module inside"),
-        ("def train(n):\n    import test_fingerprint\n    return n", r"imports test_fingerprint inside"),
-        ("def helper(n):\n    from lib import data\ndef train(n): return helper(n)", r"helper imports lib inside"),
-        ("train = lambda n: n", r"<lambda> is a lambda, and two on one line look alike: give it a name with def"),
+        (
+            "def train(n): return getattr(n, 'a' + 'b')",
+            r"train calls getattr\(…\), which hides the code that runs: choose",
+        ),
+        ("from lib import data\ndef train(n): return getattr(data, 'unit')", r"uses the module data as a value: pass"),
+        ("from lib import data\ndef train(n): return vars(data)[n]", r"uses the module data as a value: pass the func"),
+        ("def train(n):\n    from lib import data\n    return data", r"train imports lib in its body: move the import"),
+        ("def train(n):\n    import lib.data as d\n    return d", r"train imports lib\.data in its body"),
+        ("def train(n):\n    from . import data\n    return data", r"train imports a module in its body"),
+        ("def train(n):\n    import test_fingerprint\n    return n", r"imports test_fingerprint in its body"),
+        ("def helper(n):\n    from lib import data\ndef train(n): return helper(n)", r"helper imports lib in its body"),
+        (
+            "train = lambda n: n",
+            r"<lambda> is a lambda, and two lambdas on one line look alike: define a func",
+        ),
         ("f = lambda n: n\ndef train(n): return f(n)", r"<lambda> is a lambda"),
-        ("F = {'a': lambda n: n}\ndef train(n): return F['a'](n)", r"train reads the global F, and .* is a lambda"),
+        ("F = {'a': lambda n: n}\ndef train(n): return F['a'](n)", r"train reads the global F: .* is a lambda"),
         (
             "def make():\n    def train(n): return n\n    return train\ntrain = make()",
             r"inside another function.*partial",
@@ -487,9 +496,9 @@ def train(n): return Told.method
         ),
         (
             "file = open('/dev/null')\ndef train(n): return file.read()",
-            r"the global file, and .* TextIOWrapper: use num",
+            r"the global file: .* TextIOWrapper: use num",
         ),
-        ("class Train:\n    def __call__(self, n): return n\ntrain = Train()", "cannot tell the content of a Train"),
+        ("class Train:\n    def __call__(self, n): return n\ntrain = Train()", "cannot fingerprint a Train"),
     ],
 )
 def test_what_hides_the_code_that_runs_is_refused(source, message):
@@ -527,9 +536,9 @@ class DataFrame:
 def test_what_has_no_content_that_can_be_told_is_refused(value):
     probe = module("def train(n): return KEPT")
     probe.KEPT = value
-    with pytest.raises(TypeError, match=r"cannot tell the content|is a lambda|name of several functions"):
+    with pytest.raises(TypeError, match=r"cannot fingerprint a|is a lambda|name of several functions"):
         fingerprint(value, {})
-    with pytest.raises(TypeError, match=r"lib\._probe\.train reads the global KEPT, and|name of several functions"):
+    with pytest.raises(TypeError, match=r"lib\._probe\.train reads the global KEPT: |name of several functions"):
         describe(probe.train, {"n": 1})
 
 
@@ -539,9 +548,9 @@ def test_a_refusal_says_how_to_write_it_instead():
     with pytest.raises(TypeError) as refused:
         describe(probe.train, {"n": 1})
     assert str(refused.value) == (
-        "lib._probe.train reads the global frame, and cannot tell the content of a DataFrame: use numbers, text, "
-        "tensors, arrays, dataclasses, networks, functions or functools.partial over them. Or let train take what it "
-        "needs of it as an argument"
+        "lib._probe.train reads the global frame: cannot fingerprint a DataFrame: use numbers, text, tensors, arrays, "
+        "dataclasses, networks, functions or functools.partial over them. Or pass what train needs from it as an "
+        "argument"
     )
 
 
@@ -573,13 +582,16 @@ def train(n): return step(n), build(), Derived()
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("RATE = 2", r"rate of lib\._probe\.\w+ is not what RATE is now: run its cell again"),
-        ("class Base:\n    def f(self): return 2", r"Derived has a former Base as its base: run its cell again"),
+        ("RATE = 2", r"rate of lib\._probe\.\w+ no longer equals RATE: run its cell again"),
+        (
+            "class Base:\n    def f(self): return 2",
+            r"Derived has an old version of Base as its base: run its cell",
+        ),
         ("class Derived(Base):\n    def h(self): return 4", r"there are two versions of lib\._probe\.Derived: run the"),
-        ("Derived.h = Base.f", r"Derived\.h was replaced from outside: write it into the class"),
-        ("Derived.more = 3", r"Derived\.more was set from outside: write it into the class"),
-        ("Derived.rate = 3", r"rate of lib\._probe\.Derived is not what RATE is now"),
-        ("step.__defaults__ = (5,)", r"rate of lib\._probe\.step is not what RATE is now"),
+        ("Derived.h = Base.f", r"Derived\.h was replaced outside the class: define it in the class"),
+        ("Derived.more = 3", r"Derived\.more was set outside the class: define it in the class"),
+        ("Derived.rate = 3", r"rate of lib\._probe\.Derived no longer equals RATE"),
+        ("step.__defaults__ = (5,)", r"rate of lib\._probe\.step no longer equals RATE"),
     ],
 )
 def test_what_no_longer_is_what_its_cell_says_is_refused(cell, message):
@@ -666,7 +678,7 @@ def test_a_helper_file_outside_lib_is_followed(tmp_path, monkeypatch):
 def test_a_helper_that_is_imported_inside_a_function_is_refused(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "unseen_probe.py").write_text("x = 1")
-    with pytest.raises(TypeError, match="imports unseen_probe inside: do it at the top"):
+    with pytest.raises(TypeError, match="imports unseen_probe in its body: move the import to the top"):
         key("def train(n):\n    import unseen_probe\n    return unseen_probe.x")
     assert key("def train(n):\n    import scipy.stats, math\n    from sklearn import manifold\n    return n")
 

@@ -1,11 +1,11 @@
-"""Trained models, kept by content: the same code on the same settings is trained once.
+"""A cache of trained models: the same code with the same settings is trained only once.
 
-A training is looked for in this checkout's cache, then among those that are released with the repository
-(``data/trained``), and is run if it is in neither. Its key is a hash of ``fingerprint.describe``. So editing prose or a
-plot retrains nothing, and editing a layer retrains exactly the models that have it. Where a training ran (processor,
-threads, precision) is recorded, and no part of the question which training it is.
+``trained`` looks for a model in this checkout's cache, then among those released with the repository
+(``data/trained``), and trains it if neither has it. The key is a hash of ``fingerprint.describe``. So editing prose or
+a plot retrains nothing, and editing a layer retrains exactly the models that contain it. Where a model was trained
+(processor, threads, precision) is recorded, but is not part of the key.
 
-A file holds weights as safetensors with JSON in its head: loading cannot execute code.
+The files are safetensors with a JSON header: loading one cannot execute code.
 """
 
 import hashlib
@@ -31,13 +31,13 @@ from lib.training import checkpoint
 from workbook.fingerprint import Edited, describe, digest
 from workbook.paths import RELEASED, cache_dir
 
-used: dict[str, float] = {}  # {file: seconds that the training took} of what this process asked for
-_within: list[float] = []  # for each training that is running: seconds that kept trainings inside it saved
-stale: dict[str, str] = {}  # {name of a training: what changed since it was released} of what it found stale
+used: dict[str, float] = {}  # {file: seconds of training} of all models that this process requested
+_within: list[float] = []  # for each running training: seconds saved by cached results inside it
+stale: dict[str, str] = {}  # {released file: what changed since its release} of all that this process found stale
 
 
 class Trained(NamedTuple):
-    """Weights and history of a finished training, the same whether trained now or before."""
+    """Weights and history of a finished training run, whether it ran now or earlier."""
 
     state: dict[str, torch.Tensor]
     history: dict[str, list]
@@ -46,18 +46,18 @@ class Trained(NamedTuple):
 def trained(
     name: str, train: Callable[..., tuple[dict, dict]], /, keep: tuple[str, ...] | None = None, **settings: object
 ) -> Trained:
-    """``train(**settings)``, from the cache or the released trainings if this code ran on these settings before.
+    """The result of ``train(**settings)``: cached or released if this code ran with these settings before.
 
     ``name`` only labels the file. ``keep`` names the networks whose weights are needed (``("generator",)`` keeps
-    ``generator.…``); by default all are, and ``()`` keeps the history alone. Another process that trains the same
-    model is waited for. A training that was killed goes on from its last checkpoint, a damaged file is trained again.
-    If its code was edited after it was loaded, the training runs as loaded, and is not kept. Raises TypeError for a
-    setting whose content cannot be told, and for a training that returns something else than weights and a history.
+    ``generator.…``); by default all are kept, and ``()`` keeps only the history. If another process is training the
+    same model, this call waits for it. An interrupted run resumes from its last checkpoint; a damaged file is replaced.
+    If code was edited after this process loaded it, the loaded code runs, and the result is not cached. Raises
+    TypeError for a setting that cannot be fingerprinted, and if ``train`` does not return weights and a history.
     """
     try:
         about = describe(train, settings)
     except Edited as edited:
-        print(f"{name}: {edited}; training with the code as it was loaded, without keeping it", file=sys.stderr)
+        print(f"{name}: {edited}; training with the loaded code, without caching the result", file=sys.stderr)
         return Trained(*train(**settings))
     path = cache_dir() / f"{name}-{digest(about)[:16]}.safetensors"
     changed = _changed_since_release(name, path.name, about)
@@ -67,18 +67,18 @@ def trained(
     if _enough(found, keep):
         return _use(path.name, found, found[1]["seconds"])
     for file, what in changed.items():
-        print(f"{file} is stale: {what}; training it again", file=sys.stderr)
+        print(f"{file} is out of date: {what}; training it again", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):  # the system frees it when its holder dies
+    with FileLock(path.with_suffix(".lock")):  # the system releases it when the process ends
         found = _read(path, say=True)
         if _enough(found, keep):
             return _use(path.name, found, found[1]["seconds"])
         if found:
-            print(f"{path.name} lacks weights that are needed now; training it again", file=sys.stderr)
-            keep = keep and tuple(sorted({*keep, *found[1]["kept"]}))  # who asked for the others will ask again
+            print(f"{path.name} lacks weights that this notebook needs; training it again", file=sys.stderr)
+            keep = keep and tuple(sorted({*keep, *found[1]["kept"]}))  # keep what others asked for
         halfway = path.with_suffix(".checkpoints")
         if halfway.exists():
-            print(f"{name}: going on from a checkpoint", file=sys.stderr)
+            print(f"{name}: resuming from a checkpoint", file=sys.stderr)
         start = time.perf_counter()
         _within.append(0.0)
         try:
@@ -100,13 +100,13 @@ def trained(
 
 
 def _enough(found: tuple[dict, dict] | None, keep: tuple[str, ...] | None) -> bool:
-    """Is a training there, with all the weights that ``keep`` names?"""
+    """Whether a training run was found with all the weights that ``keep`` names."""
     kept = found[1]["kept"] if found else ()
     return found is not None and (kept is None or (keep is not None and set(keep) <= set(kept)))
 
 
 def _use(file: str, found: tuple[dict, dict], saved: float) -> Trained:
-    """Note that a training was used; inside another one only how many seconds it saved."""
+    """Note that a result was used, or, inside another training run, how many seconds it saved."""
     state, about = found
     if _within:
         _within[-1] += saved
@@ -116,7 +116,7 @@ def _use(file: str, found: tuple[dict, dict], saved: float) -> Trained:
 
 
 def _wanted(state: dict[str, torch.Tensor], keep: tuple[str, ...] | None) -> dict[str, torch.Tensor]:
-    """The tensors that ``keep`` names, each with memory of its own (weights that are tied share theirs)."""
+    """The tensors that ``keep`` names, each copied to its own memory (tied weights share theirs)."""
     return {
         name: tensor.detach().cpu().contiguous().clone()
         for name, tensor in state.items()
@@ -125,15 +125,15 @@ def _wanted(state: dict[str, torch.Tensor], keep: tuple[str, ...] | None) -> dic
 
 
 def _checked(result: object, name: str) -> tuple[dict[str, torch.Tensor], dict[str, list]]:
-    """Raise TypeError unless a training returned weights by name and a history."""
+    """Raise TypeError unless ``train`` returned weights by name and a history."""
     match result:
         case dict() as state, dict() as history if all(isinstance(each, torch.Tensor) for each in state.values()):
             return state, history
-    raise TypeError(f"{name}: a training has to return ({{name: tensor}}, {{name: list of numbers}})")
+    raise TypeError(f"{name}: a training function must return ({{name: tensor}}, {{name: list of numbers}})")
 
 
 def _plain(history: object, name: str) -> object:
-    """A history as JSON: null in the place of numbers that are not finite, rather than no history after hours."""
+    """A history as JSON. Numbers that are not finite become null: an error here would lose hours of training."""
     if hasattr(history, "tolist"):
         history = history.tolist()
     if isinstance(history, dict):
@@ -141,31 +141,31 @@ def _plain(history: object, name: str) -> object:
     if isinstance(history, list | tuple):
         return [_plain(value, name) for value in history]
     if isinstance(history, float) and not math.isfinite(history):
-        print(f"{name} is {history}, kept as null", file=sys.stderr)
+        print(f"{name} is {history}, stored as null", file=sys.stderr)
         return None
     if history is None or isinstance(history, bool | int | float | str):
         return history
-    print(f"{name} is a {type(history).__name__}, kept as text", file=sys.stderr)
+    print(f"{name} is a {type(history).__name__}, stored as text", file=sys.stderr)
     return str(history)
 
 
 def packed(state: dict[str, torch.Tensor], about: dict[str, object]) -> bytes:
-    """A training as the bytes of one safetensors file, which carries a hash of itself."""
+    """A finished training run as the bytes of a safetensors file, which includes a hash of its content."""
     text = json.dumps(about, allow_nan=False)
     return save(state, {"about": text, "sha256": _hash(state, text)})
 
 
 def unpacked(content: bytes) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
-    """Weights, and all else about a training, of ``packed`` bytes. Raises ValueError if they are damaged."""
+    """Weights and metadata of a training run from ``packed`` bytes. Raises ValueError if they are damaged."""
     try:
         size = int.from_bytes(content[:8], "little")
         head = json.loads(content[8 : 8 + size])["__metadata__"]
         state = dict(sorted(load(content).items()))  # safetensors' own order differs from process to process
         if head["sha256"] != _hash(state, head["about"]):
-            raise ValueError("its hash is not that of its content")
+            raise ValueError("its hash does not match its content")
         return state, json.loads(head["about"])
     except (SafetensorError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise ValueError(f"it is no training of this workbook ({error})") from error
+        raise ValueError(f"it is not a model file of this workbook ({error})") from error
 
 
 def _hash(state: dict[str, torch.Tensor], text: str) -> str:
@@ -178,7 +178,7 @@ def _hash(state: dict[str, torch.Tensor], text: str) -> str:
 
 
 def _read(path: Path, sha256: str = "", say: bool = False) -> tuple[dict, dict] | None:
-    """Weights, and all else, of the training in a file; None if there is no such file, or it is damaged."""
+    """Weights and metadata from a file; None if there is no such file, or if it is damaged."""
     try:
         content = path.read_bytes()
         is_now = hashlib.sha256(content).hexdigest()
@@ -189,20 +189,20 @@ def _read(path: Path, sha256: str = "", say: bool = False) -> tuple[dict, dict] 
             raise ValueError(f"it holds {file_name(about)}")
     except (OSError, ValueError, KeyError) as error:
         if say and path.exists():
-            print(f"{path.parent.name}/{path.name} is damaged, and not used: {error}", file=sys.stderr)
+            print(f"{path.parent.name}/{path.name} is damaged and ignored: {error}", file=sys.stderr)
         return None
     return state, about
 
 
 def file_name(about: dict[str, object]) -> str:
-    """The name of the file that holds a training: what it is called, and a hash of what it depends on."""
+    """The file name of a training run: its name, and a hash of everything it depends on."""
     described = {key: about[key] for key in ("function", "settings", "sources", "torch")}
     return f"{about['name']}-{digest(described)[:16]}.safetensors"
 
 
 @cache
 def released() -> dict[str, dict]:
-    """{file: about it} of the trainings that come with the repository; only these are looked at.
+    """{file: metadata} of the models released with the repository; files that are not listed are ignored.
 
     Raises ValueError if the manifest is not valid JSON.
     """
@@ -213,7 +213,7 @@ def released() -> dict[str, dict]:
         return {}
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON ({error}): `git checkout {path}`") from error
-    tables = ("sources", "environment")  # many trainings share theirs
+    tables = ("sources", "environment")  # stored once, because many files share them
     return {
         file: entry | {table: manifest[table][entry[table]] for table in tables}
         for file, entry in manifest["trainings"].items()
@@ -227,7 +227,7 @@ def _released(file: str) -> tuple[dict, dict] | None:
 
 
 def _changed_since_release(name: str, file: str, about: dict[str, object]) -> dict[str, str]:
-    """{file: which code has changed} of the trainings that were released under this name with the same settings."""
+    """{file: which code has changed} of the models released under this name with the same settings."""
     found = {}
     for former, entry in released().items() if file not in released() else ():
         if former.rsplit("-", 1)[0] == name and entry["settings"] == digest(about["settings"])[:16]:

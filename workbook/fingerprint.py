@@ -1,7 +1,8 @@
-"""What a result depends on, as JSON that is equal for equal content: settings, data, and the source of every function
-that is reached. Comments, docstrings, annotations and formatting do not count.
+"""Fingerprints: what a result depends on, as JSON. Equal content gives equal JSON.
 
-What cannot be followed is refused with an error that says how to write it instead.
+A fingerprint covers settings, data, and the source of every function that is called, directly or indirectly. Comments,
+docstrings, annotations and formatting do not count. Code whose dependencies cannot be determined raises an error that
+says how to write it instead.
 """
 
 import ast
@@ -26,23 +27,23 @@ import numpy as np
 import torch
 from torch import nn
 
-STARTED = time.time()  # of this process, nearly: code files that are younger were not what it loaded
-# modules of ours that cannot change a result
+STARTED = time.time()  # when this process started: a code file changed later may differ from what was loaded
+# modules of the workbook that cannot change a result
 NEUTRAL = ("lib.progress", "lib.compute", "lib.atomic", "lib.training.checkpoint")
-REFUSED = ("eval", "exec", "globals", "locals", "__import__")  # of Python, unless the name means something else
-REFUSED_CALLS = ("import_module", "resolve_name", "run_path", "run_module")  # of whatever module
+REFUSED = ("eval", "exec", "globals", "locals", "__import__")  # Python's own, unless the name is redefined
+REFUSED_CALLS = ("import_module", "resolve_name", "run_path", "run_module")  # from any module
 
 
 class Edited(RuntimeError):
-    """A code file has changed since it was loaded, so that its text no longer tells what runs."""
+    """A code file has changed since it was loaded, so its text is no longer the code that runs."""
 
 
 def describe(function: Callable, settings: dict[str, object]) -> dict[str, object]:
     """Everything that the result of ``function(**settings)`` depends on, as JSON.
 
-    ``settings`` by name, with defaults; ``sources`` {qualified name: hash} of all functions, classes and globals of
-    ours that are reached. Of torch only the major and minor version count. Raises TypeError for what cannot be
-    followed, Edited if a code file was changed after this process loaded it.
+    The result has the settings by name, including defaults, and ``sources`` {qualified name: hash} of all functions,
+    classes and globals of the workbook or the user that are used. Of torch's version, only major and minor count.
+    Raises TypeError if a dependency cannot be determined, Edited if a code file changed after this process loaded it.
     """
     bound = inspect.signature(function).bind(**settings)
     bound.apply_defaults()
@@ -55,18 +56,18 @@ def describe(function: Callable, settings: dict[str, object]) -> dict[str, objec
             "torch": ".".join(torch.__version__.split(".")[:2]),
         }
     except RecursionError:
-        raise TypeError("cannot tell the content of something that contains itself") from None
+        raise TypeError("cannot fingerprint an object that contains itself") from None
 
 
 def digest(content: object) -> str:
-    """Hash of JSON."""
+    """Hash of an object as JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def fingerprint(value: object, sources: dict[str, str]) -> object:
-    """JSON that is equal for equal content; what functions and classes in it reach is added to ``sources``.
+    """A value as JSON that is equal for equal content. Adds the sources of functions and classes to ``sources``.
 
-    Raises TypeError for what has no content that can be told, and Edited as ``describe`` does.
+    Raises TypeError for a value that cannot be fingerprinted, and Edited as ``describe`` does.
     """
     if isinstance(value, int | float | str | dict | list | tuple | set | frozenset):
         return _of_builtin(value, sources)
@@ -99,12 +100,12 @@ def fingerprint(value: object, sources: dict[str, str]) -> object:
         return [fingerprint(value.__self__, sources), value.__name__]
     if isinstance(value, type | types.FunctionType) or hasattr(value, "__wrapped__"):
         return _of_code(value, sources)
-    owner = getattr(value, "__self__", None)  # of a builtin: its module or class, or the object that it is a method of
+    owner = getattr(value, "__self__", None)  # a builtin belongs to a module, a class or an object
     named = isinstance(value, types.BuiltinFunctionType | np.ufunc | torch.memory_format | torch.layout)
     if named and isinstance(owner, types.ModuleType | type | None):
         return f"{getattr(value, '__module__', None)}.{getattr(value, '__name__', repr(value))}"
     raise TypeError(
-        f"cannot tell the content of a {type(value).__name__}: use numbers, text, tensors, arrays, dataclasses, "
+        f"cannot fingerprint a {type(value).__name__}: use numbers, text, tensors, arrays, dataclasses, "
         "networks, functions or functools.partial over them"
     )
 
@@ -112,9 +113,9 @@ def fingerprint(value: object, sources: dict[str, str]) -> object:
 def _of_builtin(value: object, sources: dict[str, str]) -> object:
     """The fingerprint of a number, a text or a collection."""
     if _ours(type(value)) and _a_code(type(value)):
-        _follow(type(value), sources)  # a class of ours that is one, with methods of its own
+        _follow(type(value), sources)  # a subclass of a builtin type, with its own methods
     if isinstance(value, float) and not math.isfinite(value):
-        return ["float", repr(float(value))]  # JSON has no word for it
+        return ["float", repr(float(value))]  # JSON has no infinity or NaN
     if isinstance(value, int | float | str):
         return value
     if isinstance(value, dict):
@@ -126,7 +127,7 @@ def _of_builtin(value: object, sources: dict[str, str]) -> object:
 
 
 def _of_module(network: nn.Module, sources: dict[str, str]) -> object:
-    """The fingerprint of a network: its classes, weights, and what else its layers keep in attributes."""
+    """The fingerprint of a network: its classes, its weights, and the other attributes of its layers."""
     kinds = [fingerprint(kind, sources) for kind in {type(layer): None for layer in network.modules()}]
     tensors = network.state_dict() | dict(network.named_buffers())
     fresh, attributes = vars(nn.Module()), []
@@ -139,7 +140,7 @@ def _of_module(network: nn.Module, sources: dict[str, str]) -> object:
 
 
 def _of_code(value: object, sources: dict[str, str]) -> object:
-    """The name of a function or class; if it is ours, what it reaches is added to ``sources``."""
+    """The name of a function or class. If it is not from a library, everything it uses is added to ``sources``."""
     plain, wrappers = value, []
     while hasattr(plain, "__wrapped__") and not isinstance(plain, type):
         if isinstance(plain, types.FunctionType):
@@ -153,17 +154,17 @@ def _of_code(value: object, sources: dict[str, str]) -> object:
         decorators = _parsed(_source(plain))[0].body[0].decorator_list if wrappers else []
     if len(wrappers) > len(decorators) and (ours or any(wrappers)):
         name = getattr(plain, "__qualname__", repr(plain))
-        raise TypeError(f"cannot tell what {name} is wrapped in: write the wrapper above its def, with @")
+        raise TypeError(f"cannot tell what wraps {name}: apply the wrapper as a decorator, with @ above its def")
     if code and not ours and "<locals>" in plain.__qualname__:
-        raise TypeError(f"{_name(plain)} is the name of several functions: write one of your own that calls it")
+        raise TypeError(f"{_name(plain)} is the name of several functions: write your own function that calls it")
     return _name(plain) if code else fingerprint(plain, sources)
 
 
 def _follow(thing: type | types.FunctionType, sources: dict[str, str]) -> None:
-    """Add the source of ``thing`` and of all of ours that it reaches to ``sources``."""
+    """Add the sources of ``thing``, and of everything it uses that is not from a library, to ``sources``."""
     name = _name(thing)
     if "<lambda>" in name:
-        raise TypeError(f"{name} is a lambda, and two on one line look alike: give it a name with def")
+        raise TypeError(f"{name} is a lambda, and two lambdas on one line look alike: define a function with def")
     if "<locals>" in name or (getattr(thing, "__closure__", None) and not isinstance(thing, type)):
         raise TypeError(
             f"{name} is defined inside another function and may read its variables: define it at the top of a cell or "
@@ -175,7 +176,7 @@ def _follow(thing: type | types.FunctionType, sources: dict[str, str]) -> None:
     tree, names, found = _parsed(source)
     if name in sources:
         if sources[name] != found:
-            raise TypeError(f"there are two versions of {name}: run the cells again that have read the former one")
+            raise TypeError(f"there are two versions of {name}: run the cells that use the old version again")
         return None
     sources[name] = found
     scope = vars(sys.modules[thing.__module__]) if isinstance(thing, type) else thing.__globals__
@@ -187,10 +188,12 @@ def _follow(thing: type | types.FunctionType, sources: dict[str, str]) -> None:
         used, at = _resolve(label, scope)
         if used is _NOTHING:
             if label in REFUSED:
-                raise TypeError(f"{name} uses {label}, which hides what runs: choose from a dict of functions instead")
+                raise TypeError(
+                    f"{name} uses {label}, which hides the code that runs: choose from a dict of functions instead"
+                )
         elif isinstance(used, types.ModuleType):
             if _ours_module(used.__name__):
-                raise TypeError(f"{name} passes the module {at} around: name the function of it that is meant")
+                raise TypeError(f"{name} uses the module {at} as a value: pass the function that you need from it")
         elif isinstance(used, type | types.FunctionType) or hasattr(used, "__wrapped__"):
             fingerprint(used, sources)
         else:
@@ -198,15 +201,14 @@ def _follow(thing: type | types.FunctionType, sources: dict[str, str]) -> None:
                 sources[f"{thing.__module__}: {at}"] = digest(fingerprint(used, sources))
             except TypeError as error:
                 raise TypeError(
-                    f"{name} reads the global {at}, and {error}. Or let {thing.__name__} take what it needs of it as "
-                    "an argument"
+                    f"{name} reads the global {at}: {error}. Or pass what {thing.__name__} needs from it as an argument"
                 ) from error
     _compare(thing, tree.body[0], scope)
     return None
 
 
 def _follow_live(thing: type, sources: dict[str, str]) -> None:
-    """Add a class without methods, whose text cannot be found in the cells of a notebook, as what it is made of."""
+    """Add a class by its bases and attributes, if it has no methods: its text cannot be found in a notebook's cells."""
     made_of = {name: value for name, value in vars(thing).items() if not name.startswith("__")}
     fields = [[field.name, field.default_factory] for field in getattr(thing, "__dataclass_fields__", {}).values()]
     fields = [[name, None if make is dataclasses.MISSING else make] for name, make in fields]
@@ -214,27 +216,27 @@ def _follow_live(thing: type, sources: dict[str, str]) -> None:
 
 
 def _compare(thing: type | types.FunctionType, node: ast.AST, scope: dict) -> None:
-    """Raise TypeError if ``thing`` is not what its text, read now, says.
+    """Raise TypeError if ``thing`` differs from what its source text would now define.
 
-    In a notebook, a default, a base or an attribute of a class stays what it was when the ``def`` or ``class`` ran.
+    In a notebook, a default, a base class or a class attribute keeps its value from when the ``def`` or ``class`` ran.
     """
     name = _name(thing)
     stated = _of_class(thing, node, name) if isinstance(thing, type) else _defaults(thing, node)
     for base in getattr(node, "bases", []):
         used, _ = _resolve(_dotted(base), scope)
         if isinstance(used, type) and used not in thing.__bases__:
-            raise TypeError(f"{name} has a former {ast.unparse(base)} as its base: run its cell again")
+            raise TypeError(f"{name} has an old version of {ast.unparse(base)} as its base: run its cell again")
     for what, written, there in stated:
         label = _dotted(written)
         used, at = _resolve(label, scope)
         if isinstance(written, ast.Constant):
             used, at = written.value, label
         if used is not _NOTHING and at == label and used is not there and _differ(used, there):
-            raise TypeError(f"{what} of {name} is not what {ast.unparse(written)} is now: run its cell again")
+            raise TypeError(f"{what} of {name} no longer equals {ast.unparse(written)}: run its cell again")
 
 
 def _differ(a: object, b: object) -> bool:
-    """Do two things differ, as far as their content can be told?"""
+    """Whether two objects differ; False if they cannot be fingerprinted."""
     reached_a: dict[str, str] = {}
     reached_b: dict[str, str] = {}
     try:
@@ -244,13 +246,13 @@ def _differ(a: object, b: object) -> bool:
 
 
 def _of_class(thing: type, node: ast.ClassDef, name: str) -> list[tuple[str, ast.AST, object]]:
-    """(name, what is written, what is there) of the attributes of a class, and of the defaults of its methods."""
+    """(name, expression in the source, current value) of a class's attributes and of its methods' defaults."""
     found, members = [], vars(thing)
     for part in node.body:
         if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
             if function := _function(members.get(part.name)):
                 if function.__qualname__ != f"{thing.__qualname__}.{part.name}":
-                    raise TypeError(f"{name}.{part.name} was replaced from outside: write it into the class")
+                    raise TypeError(f"{name}.{part.name} was replaced outside the class: define it in the class")
                 found += _defaults(function, part)
         elif isinstance(part, ast.Assign | ast.AnnAssign) and part.value:
             targets = part.targets if isinstance(part, ast.Assign) else [part.target]
@@ -259,12 +261,12 @@ def _of_class(thing: type, node: ast.ClassDef, name: str) -> list[tuple[str, ast
     known = {_dotted(each) or getattr(each, "name", "") for each in ast.walk(node)}
     for member in members if not node.decorator_list else ():
         if member not in known and not member.startswith("_"):
-            raise TypeError(f"{name}.{member} was set from outside: write it into the class")
+            raise TypeError(f"{name}.{member} was set outside the class: define it in the class")
     return found
 
 
 def _defaults(function: types.FunctionType, node: ast.FunctionDef) -> list[tuple[str, ast.AST, object]]:
-    """(argument, what is written as its default, its default) of a function."""
+    """(argument, expression of its default in the source, current default) of a function."""
     last = [*node.args.posonlyargs, *node.args.args][::-1]
     found = list(zip(last, node.args.defaults[::-1], (function.__defaults__ or ())[::-1], strict=False))
     named = function.__kwdefaults__ or {}
@@ -277,7 +279,10 @@ _NOTHING = object()
 
 
 def _resolve(label: str, scope: dict) -> tuple[object, str]:
-    """What a dotted name stands for, and how much of it: followed through modules of ours and simple namespaces."""
+    """The object that a dotted name refers to, and the part of the name that was resolved.
+
+    Only modules of the workbook or the user, and simple namespaces, are followed.
+    """
     first, *rest = label.split(".")
     thing, at = scope.get(first, _NOTHING), first
     for name in rest:
@@ -289,22 +294,24 @@ def _resolve(label: str, scope: dict) -> tuple[object, str]:
 
 
 def _refuse(node: ast.AST, name: str) -> None:
-    """Raise TypeError for what hides which code runs."""
+    """Raise TypeError for code that hides which functions it calls."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
         for module in modules:
             if getattr(node, "level", 0) or _ours_to_import(module.split(".")[0]):
                 what = module or "a module"
-                raise TypeError(f"{name} imports {what} inside: do it at the top, where it can be followed")
+                raise TypeError(f"{name} imports {what} in its body: move the import to the top of the file or cell")
     if isinstance(node, ast.Call):
         called = _dotted(node.func)
         constant = len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
         if called.split(".")[-1] in REFUSED_CALLS or (called == "getattr" and not constant):
-            raise TypeError(f"{name} calls {called}(…), which hides what runs: choose from a dict of functions instead")
+            raise TypeError(
+                f"{name} calls {called}(…), which hides the code that runs: choose from a dict of functions instead"
+            )
 
 
 def _ours_to_import(root: str) -> bool:
-    """Would ``import root`` give a module of ours?"""
+    """Whether ``import root`` would load a module of the workbook or the user."""
     if root in sys.modules:
         return _ours_module(root)
     spec = importlib.util.find_spec(root)
@@ -326,7 +333,7 @@ def _labels(tree: ast.AST) -> list[str]:
 
 
 def _dotted(node: ast.AST) -> str:
-    """``a.b.c`` of a name or a chain of attributes, else an empty text."""
+    """``a.b.c`` for a name or a chain of attributes, otherwise an empty string."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Attribute) and (owner := _dotted(node.value)):
@@ -335,9 +342,9 @@ def _dotted(node: ast.AST) -> str:
 
 
 def _source(thing: type | types.FunctionType) -> str | None:
-    """The text of a function or class, of a file or of a notebook's cell; None for a class of a cell without methods.
+    """The source of a function or class from a file or a cell; None for a class without methods from a cell.
 
-    Raises Edited if its file is younger than this process.
+    Raises Edited if its file has changed since this process started.
     """
     code = _a_code(thing)
     place = code.co_filename if code else getattr(sys.modules.get(thing.__module__), "__file__", None)
@@ -354,32 +361,32 @@ def _source(thing: type | types.FunctionType) -> str | None:
 
 @cache
 def _text(thing: type | types.FunctionType, code: types.CodeType | None) -> str:
-    """The text of a function or class, as it was when it was first asked for."""
+    """The source of a function or class, as it was when first requested."""
     return _class_source(thing, code) if isinstance(thing, type) and code else inspect.getsource(thing)
 
 
 def _a_code(thing: type | types.FunctionType) -> types.CodeType | None:
-    """The code of a function, or of one method of a class that stands in its text."""
+    """The code object of a function, or of one method that is written in the class."""
     if isinstance(thing, types.FunctionType):
         return thing.__code__
     for member in vars(thing).values():
         function = _function(member)
         if function and function.__qualname__ == f"{thing.__qualname__}.{function.__name__}":
             code = function.__code__
-            if code.co_filename in linecache.cache or Path(code.co_filename).exists():  # else made by dataclass
+            if code.co_filename in linecache.cache or Path(code.co_filename).exists():  # dataclass makes the others
                 return code
     return None
 
 
 def _function(member: object) -> types.FunctionType | None:
-    """The plain function behind a member of a class: a method, static or not, decorated or not, or a property."""
+    """The plain function behind a member of a class: a method (also static or decorated) or a property."""
     function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
     function = inspect.unwrap(function) if callable(function) else function
     return function if isinstance(function, types.FunctionType) else None
 
 
 def _class_source(thing: type, code: types.CodeType) -> str:
-    """The text of the class around one of its methods; inspect finds no classes in the cells of a notebook."""
+    """The source of the class around one of its methods; inspect finds no classes in the cells of a notebook."""
     lines = linecache.getlines(code.co_filename)
     for node in ast.walk(ast.parse("".join(lines))):
         around = isinstance(node, ast.ClassDef) and node.name == thing.__name__
@@ -391,13 +398,13 @@ def _class_source(thing: type, code: types.CodeType) -> str:
 
 @cache
 def _parsed(source: str) -> tuple[ast.AST, frozenset[str], str]:
-    """Tree of a source without docstrings and annotations, the global names that it reads, and the tree's hash.
+    """Syntax tree of a source without docstrings and annotations, the global names that it reads, and the tree's hash.
 
-    Kept, because many trainings reach the same.
+    Cached, because many training runs use the same functions.
     """
     try:
         tree = ast.parse(textwrap.dedent(source))
-    except IndentationError:  # a text or a comment in it begins further left
+    except IndentationError:  # a string or a comment in it begins further left
         tree = ast.parse("if True:\n" + source)
         tree.body = tree.body[0].body
     for node in ast.walk(tree):
@@ -422,7 +429,7 @@ def _parsed(source: str) -> tuple[ast.AST, frozenset[str], str]:
 
 
 def _shape(node: object) -> object:
-    """A tree as JSON that is the same for every version of Python: fields that are empty, or only say how, left out."""
+    """A syntax tree as JSON that is the same for every version of Python, without empty and purely formal fields."""
     if isinstance(node, ast.AST):
         fields = [[name, _shape(value)] for name, value in ast.iter_fields(node) if name not in ("ctx", "kind")]
         return [type(node).__name__, *(field for field in fields if field[1] not in (None, []))]
@@ -440,12 +447,12 @@ def _ours(thing: object) -> bool:
 
 
 def _ours_module(name: str) -> bool:
-    """Is a module part of lib, a notebook, or a file of the user's, and not of Python or an installed package?"""
+    """Whether a module is part of lib, a notebook or a user's file, and not of Python or an installed package."""
     root = name.split(".")[0]
     if name in NEUTRAL or root in ("builtins", ""):
         return False
     if root == "workbook":
-        return name == "workbook.search"  # the rest keeps and shows what others compute
+        return name == "workbook.search"  # the rest only stores and shows results
     if root in ("lib", "__main__"):
         return True
     file = getattr(sys.modules.get(name), "__file__", None)
@@ -453,13 +460,13 @@ def _ours_module(name: str) -> bool:
 
 
 def _outside(file: str) -> bool:
-    """Does a file belong to neither Python nor an installed package?"""
+    """Whether a file belongs neither to Python nor to an installed package."""
     return not any(Path(file).is_relative_to(folder) for folder in _installed())
 
 
 @cache
 def _installed() -> tuple[Path, ...]:
-    """Folders of Python and of installed packages."""
+    """The folders of Python and of installed packages."""
     found = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
     found.add(str(Path(torch.__file__).parent.parent))
     return tuple(Path(folder) for folder in found)
