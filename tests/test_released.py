@@ -182,7 +182,7 @@ def test_a_file_with_another_hash_is_refused_by_name_and_trained(released, damag
     assert released.train().state["a.w"].tolist() == [3.0]
     assert released.times() == 1
     said = capsys.readouterr().err
-    assert f"trained/{released.name} is damaged, and not used: it has sha256 " in said
+    assert f"trained/{released.name} is damaged and ignored: it has sha256 " in said
     assert f"expected {sha256[:16]}…" in said
     assert "trapped" not in sys.modules
     assert cache.stale == {}
@@ -200,7 +200,7 @@ def test_loading_executes_no_code_even_if_the_manifest_names_the_file(released, 
     released.train()
     assert released.times() == 1
     assert "trapped" not in sys.modules
-    assert "is damaged, and not used: it is no training of this workbook" in capsys.readouterr().err
+    assert "is damaged and ignored: it is not a model file of this workbook" in capsys.readouterr().err
 
 
 def test_a_file_that_the_manifest_names_and_that_is_gone_is_trained(released):
@@ -227,7 +227,7 @@ def test_a_training_whose_code_has_changed_is_reported_as_stale_and_trained(rele
     assert released.times() == 1
     what = f"{__name__}: FACTOR changed since it was released"
     assert cache.stale == {released.name: what}
-    assert f"{released.name} is stale: {what}; training it again" in capsys.readouterr().err
+    assert f"{released.name} is out of date: {what}; training it again" in capsys.readouterr().err
 
     monkeypatch.setattr(cache, "stale", {})
     released.train()  # from the cache, where the scoreboard has to learn of it too
@@ -292,7 +292,7 @@ def test_a_release_says_what_it_holds(place):
     assert lines[0].split() == ["file", "MB", "seconds", "notebooks"]
     assert [line.split()[0] for line in lines[1:-1]] == sorted([one, two])
     assert next(line for line in lines if one in line).split()[1::2] == ["1.00", "01_one"]
-    assert lines[-1] == "2 trainings, 1.0 MB, 0.0 hours"
+    assert lines[-1] == "2 models, 1.0 MB, 0.0 hours of training"
 
 
 def test_a_manifest_tells_what_is_needed_to_judge_a_training(released):
@@ -321,7 +321,7 @@ def test_a_damaged_file_of_the_cache_is_not_released(released, capsys):
     released.release()
     assert released.problems() == []
     truncated(released.target / released.name)
-    with pytest.raises(ReleaseError, match=f"1 of 1 trainings .* `make figures`.*\n  {released.name}, for 01_one"):
+    with pytest.raises(ReleaseError, match=f"1 of 1 models .* `make figures`.*\n  {released.name}, for 01_one"):
         released.release()
 
 
@@ -339,11 +339,11 @@ def test_more_than_the_limit_is_refused_with_the_largest(place, monkeypatch):
     monkeypatch.setattr(release, "LIMIT", 3_200_000)
     place.release()
     monkeypatch.setattr(release, "LIMIT", 3_000_000)
-    assert place.problems() == ["they have 3 MB, and at most 3 may be released"]
+    assert place.problems() == ["the models take 3 MB, and the limit is 3 MB"]
     with pytest.raises(ReleaseError) as refused:
         place.release()
     lines = str(refused.value).splitlines()
-    assert "`keep` in the notebooks says which weights are kept" in lines[0]
+    assert "use `keep` in the notebooks to store fewer weights" in lines[0]
     assert [line.split()[2].rstrip(",") for line in lines[1:]] == files[:1:-1]
     assert lines[1].split()[:2] == ["0.5", "MB"]
 
@@ -382,7 +382,7 @@ def of_no_use(place):
 
 def unlisted(place):
     (place.target / "new.safetensors").write_bytes(b"")
-    return "new.safetensors lies there, but not in the manifest"
+    return "new.safetensors is not in the manifest"
 
 
 def needed_elsewhere(place):
@@ -397,12 +397,12 @@ def not_released(place):
 
 def gone(place):
     (place.target / place.name).unlink()
-    return "is in the manifest, but not there"
+    return "is in the manifest, but the file is missing"
 
 
 def another_file(place):
     other_weights(place.target / place.name)
-    return "is not the file that the manifest names"
+    return "does not match its hash in the manifest"
 
 
 def other_numbers(place):
@@ -456,12 +456,12 @@ def test_the_commands_end_well_if_there_is_nothing_wrong(released, monkeypatch, 
         monkeypatch.setattr(sys, "argv", ["release", *arguments])
         assert release.main() == 0
     said = capsys.readouterr().out
-    assert "1 trainings" in said
-    assert "the released trainings fit the gallery" in said
+    assert "1 models" in said
+    assert "the released models match the gallery" in said
     released.chapter("02_two", "vae-0.safetensors")
     monkeypatch.setattr(sys, "argv", ["release"])
     assert release.main() == 1
-    assert "error: 1 of 2 trainings" in capsys.readouterr().err
+    assert "error: 1 of 2 models" in capsys.readouterr().err
 
 
 def test_a_gallery_and_a_release_that_are_empty_fit(place):
@@ -515,15 +515,15 @@ def test_losses_that_differ_by_more_than_a_twentieth_fail(released, tmp_path, fa
     (own / released.name).write_bytes(packed(state, about))
     text, agreed = verify.report([released.name], own, released.target)
     assert agreed == good
-    assert ("equal to the byte" in text) == (factor == 1.0)
-    assert ("TOO FAR APART" in text) == (not good)
+    assert ("identical to the byte" in text) == (factor == 1.0)
+    assert ("TOO DIFFERENT" in text) == (not good)
     assert released.name in text
 
 
 def test_a_training_that_is_not_released_cannot_be_verified(released, tmp_path):
     text, agreed = verify.report(["vae-0.safetensors"], tmp_path, released.target)
     assert not agreed
-    assert "vae-0.safetensors  not released: its code or settings have changed since" in text
+    assert "vae-0.safetensors  not released: its code or settings have changed" in text
 
 
 def test_a_chapter_is_verified_in_a_folder_of_its_own_with_nothing_released(released, tmp_path, monkeypatch, capsys):
@@ -546,6 +546,6 @@ def test_a_chapter_is_verified_in_a_folder_of_its_own_with_nothing_released(rele
     assert verify.main() == 0
     assert ran == [("04_vae_latent20", {"profile": "full", "seed": 0})]
     assert released.times() == 1
-    assert f"{released.name}  equal to the byte" in capsys.readouterr().out
+    assert f"{released.name}  identical to the byte" in capsys.readouterr().out
     assert verify.main() == 0
     assert released.times() == 1  # what is there already is kept

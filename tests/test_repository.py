@@ -310,7 +310,7 @@ def test_faults_are_found(broken):
     (fault,) = broken(lambda cells: checked(cells)[0].update(outputs=[], execution_count=None))
     assert "cells tagged 'check' without a stored output (" in fault
     (fault,) = broken(lambda cells: cells[0].update(source=["see /home/me/data"]))
-    assert "a path of somebody's machine, which must go: …'/home/me/data" in fault
+    assert "a path of one machine; remove it: …'/home/me/data" in fault
     (fault,) = broken(lambda cells: cells[2].update(execution_count=5))
     assert fault.endswith("make clean-notebooks")
 
@@ -431,7 +431,7 @@ def test_environment_check_names_what_is_wrong_and_how_to_put_it_right(monkeypat
     monkeypatch.setattr(sys, "prefix", "/elsewhere")
     assert check.main() == 1
     output = capsys.readouterr().out
-    assert "but 0.1 was tested. To install that: rm .venv/.ready && make env" in output
+    assert "but 0.1 was tested. To install 0.1: rm .venv/.ready && make env" in output
     assert "no-such-package is not installed. To install it: rm .venv/.ready && make env" in output
     assert "cannot be imported (operator torchvision::nms does not exist). To install them again: rm" in output
     assert "PROBLEM         could not get train-images. To help yourself, copy the files" in output

@@ -171,7 +171,7 @@ def test_a_run_of_the_gallery_publishes_figures_results_and_scoreboard(first):
     ]
     assert {"build/full/seed0/30_good.ipynb", "build/full/seed0/30_good.inputs.json"} <= first.files.keys()
     assert "3 of 3 notebooks to run, 1 at a time: 21_scoreboard, 30_good, 31_other" in first.output
-    assert "nothing has to be trained, as far as the last results tell" in first.output
+    assert "according to the last results, no model has to be trained" in first.output
 
 
 def test_without_being_told_a_run_is_of_profile_full_and_seed_0(first):
@@ -190,8 +190,8 @@ def test_what_a_run_of_snakemake_itself_says_is_not_shown(first):
 def test_a_failing_notebook_is_named_and_the_others_finish(second):
     assert second.code != 0
     assert "error: 30_good: cell [3] under “The section” stopped with RuntimeError: no ideas" in second.output
-    assert "the notebook up to that cell: build/full/seed0/30_good.failed.ipynb" in second.output
-    assert "not finished: 21_scoreboard, 30_good; old figures are kept\n" in second.output
+    assert "the outputs up to that cell: build/full/seed0/30_good.failed.ipynb" in second.output
+    assert "not finished: 21_scoreboard, 30_good; their old figures are kept\n" in second.output
     assert "build/full/seed0/30_good.failed.ipynb" in second.files
     assert "build/full/seed0/30_good.ipynb" not in second.files, "so that it runs again"
     assert "figures/31_other/extra-curve.png" in second.files
@@ -241,7 +241,7 @@ def test_every_seed_and_profile_is_run_as_such_and_leaves_the_gallery_alone(chec
 
     (checkout / "build/smoke/scoreboard-seeds.md").unlink()
     idle = figures(checkout, "--profile", "smoke", "--seeds", "1", "2", "--notebook", "30")
-    assert "nothing has changed" in idle.output
+    assert "nothing to do: all notebooks are up to date" in idle.output
     assert [idle.files[picture] for picture in pictures] == [again.files[picture] for picture in pictures]
     assert "build/smoke/scoreboard-seeds.md" in idle.files, "seeds that ran one by one get their means"
 
@@ -259,7 +259,7 @@ def test_a_killed_run_keeps_others_out_resumes_and_leaves_nothing_half_written(t
             time.sleep(0.1)
         other = figures(copy)
         assert other.code == 1
-        assert "error: another run is already going on in this checkout" in other.output
+        assert "error: another run is in progress in this checkout" in other.output
     finally:
         kill_tree(process.pid)
     process.wait()
@@ -343,7 +343,7 @@ def test_a_run_during_which_its_code_changed_is_due_again(here, capsys):
     write_notebook(here, "30_good", GOOD + edit)
     run.run_notebook("30_good", "smoke", 0)
     assert (here / "build/smoke/seed0/figures/30_good/extra-line.png").exists()
-    told = "30_good: workbook/records.py changed while it ran, so it will run again next time"
+    told = "30_good: workbook/records.py changed during the run, so it will run again next time"
     assert told in capsys.readouterr().out
     assert run._loaded("30_good", "smoke", 0) is None
 
@@ -386,7 +386,7 @@ def test_mistyped_parameter_is_an_error(here):
     [
         (
             ["figures", "--notebook", "30_god"],
-            "there is no notebook '30_god'. Did you mean 30_good? There are: ",
+            "there is no notebook '30_god'. Did you mean 30_good? The notebooks are: ",
         ),
         (["figures", "--profile", "smok"], "invalid choice: 'smok'"),
         (["figures", "--profile", "standard"], "invalid choice: 'standard'"),
@@ -416,7 +416,7 @@ def test_ctrl_c_is_no_traceback(here, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["run", "figures"])
     monkeypatch.setattr(subprocess, "run", interrupted)
     assert run.main() == 130
-    assert "interrupted; notebooks and trainings that were finished are kept" in capsys.readouterr().err
+    assert "interrupted; finished notebooks and models are kept" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["30", "30_good", "30_good.ipynb", "notebooks/30_good.ipynb"])
@@ -488,27 +488,27 @@ def test_trainings_that_are_missing_are_announced_with_their_minutes(used, monke
     minutes = {"a.safetensors": 60.0, "b.safetensors": 120.0, "c.safetensors": 240.0, "d.safetensors": 480.0}
     used(0, "30_good", minutes, cached=["a.safetensors"], released=["b.safetensors"])
     used(0, "31_other", {"c.safetensors": 240.0})
-    told = "2 trainings are not here yet, about 12 min on one core: 30_good 2, 31_other 1"
+    told = "2 models to train, about 12 min on one core: 30_good 2, 31_other 1"
     assert run.missing_trainings([(0, "30_good"), (0, "31_other")]) == told
-    told = "1 training is not here yet, about 4 min on one core: 31_other 1"
+    told = "1 model to train, about 4 min on one core: 31_other 1"
     assert run.missing_trainings([(0, "31_other"), (0, "32_new")]) == told
-    assert run.missing_trainings([(0, "32_new")]).startswith("nothing has to be trained")
+    assert run.missing_trainings([(0, "32_new")]).startswith("according to the last results, no model")
     monkeypatch.setenv("WORKBOOK_RETRAIN", "1")  # then released ones do not count
-    told = "3 trainings are not here yet, about 14 min on one core: 30_good 3"
+    told = "3 models to train, about 14 min on one core: 30_good 3"
     assert run.missing_trainings([(0, "30_good")]) == told
 
 
 def test_a_seed_that_never_ran_will_train_all_that_the_gallery_did(used):
     used(0, "30_good", {"a.safetensors": 60.0, "b.safetensors": 120.0}, released=["a.safetensors", "b.safetensors"])
-    told = "4 trainings are not here yet, about 6 min on one core: 30_good (seed 1) 2, 30_good (seed 2) 2"
+    told = "4 models to train, about 6 min on one core: 30_good (seed 1) 2, 30_good (seed 2) 2"
     assert run.missing_trainings([(0, "30_good"), (1, "30_good"), (2, "30_good")]) == told
     used(1, "30_good", {"a1.safetensors": 60.0, "b1.safetensors": 120.0}, cached=["a1.safetensors"])
-    told = "1 training is not here yet, about 2 min on one core: 30_good (seed 1) 1"
+    told = "1 model to train, about 2 min on one core: 30_good (seed 1) 1"
     assert run.missing_trainings([(1, "30_good")]) == told
 
 
 def test_mistyped_make_variable_is_an_error():
     done = subprocess.run(["make", "-n", "help", "PROFLE=smoke"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0
-    assert "unknown variable PROFLE; there are: PROFILE SEED" in done.stderr
+    assert "unknown variable PROFLE; the variables are: PROFILE SEED" in done.stderr
     assert subprocess.run(["make", "-n", "help", "PROFILE=smoke"], cwd=ROOT, capture_output=True).returncode == 0

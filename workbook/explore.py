@@ -1,4 +1,7 @@
-"""Widgets in JupyterLab, and a still figure in a batch run: move in a latent plane, choose digits, type a message."""
+"""Interactive figures: move through a latent plane, choose digits, type a message.
+
+JupyterLab shows widgets; a batch run shows a still figure.
+"""
 
 import os
 from collections.abc import Callable, Sequence
@@ -12,14 +15,14 @@ from lib.data.tensors import to_uint8
 
 
 def interactive() -> bool:
-    """Whether somebody is watching in JupyterLab, as opposed to a batch run."""
+    """Whether this is an interactive session, and not a batch run."""
     return "WORKBOOK_OUT" not in os.environ
 
 
 def two_digits(
     show: Callable[[int, int], Figure], first: int, second: int, names: Sequence[str] = ("from", "to")
 ) -> Figure:
-    """``show(first, second)``; in JupyterLab, two menus with these names choose other digits."""
+    """The figure ``show(first, second)``. In JupyterLab, two menus with these names select other digits."""
     if not interactive():
         return show(first, second)
     import ipywidgets
@@ -32,7 +35,7 @@ def two_digits(
 
 
 def typed(show: Callable[[str], Figure], message: str) -> Figure:
-    """``show(message)``; in JupyterLab, a field takes another message, and an error is shown as text."""
+    """The figure ``show(message)``. In JupyterLab, a text field takes another message; errors appear as text."""
     if not interactive():
         return show(message)
     import ipywidgets
@@ -41,7 +44,7 @@ def typed(show: Callable[[str], Figure], message: str) -> Figure:
 
 
 def _live(show: Callable[..., Figure], controls: dict) -> Figure:
-    """Call ``show`` with the values of the controls, now and whenever one changes; returns the first figure."""
+    """Call ``show`` with the values of the controls, now and after every change. Returns the first figure."""
     import ipywidgets
     import matplotlib.pyplot as plt
     from IPython.display import display
@@ -56,24 +59,24 @@ def _live(show: Callable[..., Figure], controls: dict) -> Figure:
             return
         if first:
             display(fig)
-        else:  # the caller shows this one
+        else:  # the caller shows the first figure
             first.append(fig)
         plt.close(fig)
 
     shown = ipywidgets.interactive_output(redraw, controls)
     display(ipywidgets.VBox([ipywidgets.HBox(list(controls.values())), shown]))
-    # the widget swallows the error of a first call that fails, so call again and let it be seen
+    # the widget hides an error of the first call, so call again to show it
     return first[0] if first else show(*(control.value for control in controls.values()))
 
 
 def latent_plane(
     decode: Callable[[Tensor], Tensor], codes: Tensor, labels: Tensor, images: Tensor, *, title: str
 ) -> Figure:
-    """A plane of latent codes, drawn as the images that it decodes to; returns the still figure for ``Book.figure``.
+    """A latent plane, drawn as a grid of decoded images. Returns the still figure for ``Book.figure``.
 
-    ``decode`` turns points (N, 2) into images (N, 784) in [0, 1]; ``codes`` (N, 2), ``labels`` (N,) and uint8
-    ``images`` (N, 28, 28) are of known digits. In JupyterLab, sliders move a point in the plane; the digit that is
-    decoded there and the five known digits with the nearest codes are shown beside it.
+    ``decode`` maps points (N, 2) to images (N, 784) in [0, 1]. ``codes`` (N, 2), ``labels`` (N,) and uint8 ``images``
+    (N, 28, 28) describe known digits. In JupyterLab, sliders move a point in the plane. Beside it are the digit decoded
+    at that point and the five known digits with the nearest codes.
     """
     low, high = codes.quantile(0.01, 0), codes.quantile(0.99, 0)
     if interactive():

@@ -1,4 +1,4 @@
-"""Profiles: one name decides how large an experiment is, and nothing else."""
+"""Profiles: a profile decides how large an experiment is, and nothing else."""
 
 import os
 from types import SimpleNamespace
@@ -8,7 +8,10 @@ IMAGES = {"smoke": (2_000, 1_000), "full": (60_000, 10_000)}  # of MNIST, for tr
 
 
 def resolve(profile: str) -> str:
-    """The profile's name; ``"auto"`` means the environment variable ``WORKBOOK_PROFILE``, else full."""
+    """The name of a profile. ``"auto"`` means the environment variable ``WORKBOOK_PROFILE``, or full without it.
+
+    Raises ValueError for an unknown profile.
+    """
     name = os.environ.get("WORKBOOK_PROFILE", "full") if profile == "auto" else profile
     if name not in PROFILES:
         raise ValueError(f"unknown profile {name!r}; choose one of {', '.join(PROFILES)}")
@@ -16,10 +19,9 @@ def resolve(profile: str) -> str:
 
 
 def choose(profile: str, **settings: dict) -> SimpleNamespace:
-    """Settings of one profile, shown as a table of both.
+    """The settings of one profile; also shows a table with the settings of all profiles.
 
-    ``choose("smoke", epochs=dict(smoke=1, full=20)).epochs`` is 1.
-    Every setting must name all profiles; raises ValueError otherwise.
+    ``choose("smoke", epochs=dict(smoke=1, full=20)).epochs`` is 1. Raises ValueError if a setting lacks a profile.
     """
     for name, values in settings.items():
         if set(values) != set(PROFILES):

@@ -1,4 +1,4 @@
-"""The records on disk: the items of the reports, and what the notebooks found. Does without torch and notebooks."""
+"""Records on disk: the items of the reports, and the results of the notebooks. Needs neither torch nor notebooks."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ def reports() -> dict:
 
 @cache
 def errata() -> list[dict]:
-    """The errors found in the reports, of ``data/errata.toml``: one entry for each root cause."""
+    """The errors found in the reports, from ``data/errata.toml``: one entry for each root cause."""
     return tomllib.loads((DATA / "errata.toml").read_text()).get("erratum", [])
 
 
@@ -27,7 +27,7 @@ def items_of(notebook: str) -> dict[str, dict]:
 
 
 def load_results(folder: Path) -> dict | None:
-    """results.json of one notebook with the durations of timings.json merged in; None if there is none.
+    """results.json of one notebook, merged with the durations in timings.json; None if neither exists.
 
     Raises ValueError, naming the file, if it is not valid JSON.
     """
@@ -53,7 +53,7 @@ def load_results(folder: Path) -> dict | None:
 
 
 def loaded_code() -> list[str]:
-    """The files of ``lib`` and ``workbook`` that this process has loaded: what a notebook depends on."""
+    """The files of ``lib`` and ``workbook`` that this process has loaded, which are a notebook's dependencies."""
     modules = [m for name, m in list(sys.modules.items()) if name.split(".")[0] in ("lib", "workbook")]
     files = {Path(m.__file__).resolve() for m in modules if getattr(m, "__file__", None)}
     return sorted(str(file.relative_to(ROOT)) for file in files if file.is_relative_to(ROOT))

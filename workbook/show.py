@@ -1,4 +1,4 @@
-"""What a notebook shows besides figures: tables, and the source of what it uses."""
+"""What a notebook shows besides figures: tables, text, and the source of functions and classes."""
 
 import inspect
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from IPython.display import Code, Markdown, display
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Show rows under column names; floats are rounded to four decimals."""
+    """Show a table with these columns; floats are rounded to four decimals."""
     cells = [[f"{c:.4f}" if isinstance(c, float) else str(c) for c in row] for row in (columns, *rows)]
     cells = [[c.replace("|", "\\|").replace("\n", " ") for c in row] for row in cells]
     lines = ["| " + " | ".join(row) + " |" for row in cells]
@@ -15,11 +15,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def text(markdown: str) -> None:
-    """Show a text that was written from the values of this run, as Markdown."""
+    """Show a Markdown text that contains values of this run."""
     display(Markdown(markdown))
 
 
 def source(*things: object) -> None:
-    """Show the source of functions or classes of ``lib``, so that what is shown is what runs."""
+    """Show the source of functions or classes of ``lib``, exactly as it runs."""
     for thing in things:
         display(Code(inspect.getsource(thing), language="python"))

@@ -1,4 +1,4 @@
-"""Check the environment: ``python -m workbook.tools.check`` says what is there, and how to put right what is wrong."""
+"""Check the environment: ``python -m workbook.tools.check`` prints it, and says how to fix each problem."""
 
 import re
 import sys
@@ -22,7 +22,7 @@ def reinstall() -> str:
 
 
 def versions() -> list[str]:
-    """A problem for each package that is missing, or not at the tested version."""
+    """One problem for each package that is missing or has another version than the tested one."""
     found = []
     for name, wanted in locked().items():
         try:
@@ -31,12 +31,12 @@ def versions() -> list[str]:
             found.append(f"{name} is not installed. To install it: {reinstall()}")
             continue
         if version != wanted:
-            found.append(f"{name} is {version}, but {wanted} was tested. To install that: {reinstall()}")
+            found.append(f"{name} is {version}, but {wanted} was tested. To install {wanted}: {reinstall()}")
     return found
 
 
 def device() -> list[str]:
-    """Print where notebooks compute; a problem if torch or torchvision cannot be imported, or for a bad setting."""
+    """Print where notebooks compute; returns a problem for a failed import or an invalid WORKBOOK_THREADS."""
     try:
         from lib import compute, torchvision_fix
         from workbook.book import threads
@@ -50,14 +50,14 @@ def device() -> list[str]:
     except ValueError as error:  # WORKBOOK_THREADS
         return [f"{error}. To use one thread: unset WORKBOOK_THREADS"]
     about = compute.environment() | {"torchvision": torchvision.__version__.split("+")[0]}
-    about["cores"] = f"{cores()}, for {whole_machine(threads())} notebooks at a time"
+    about["cores"] = f"{cores()}, enough for {whole_machine(threads())} notebooks at a time"
     for name, value in about.items():
         print(f"{name.replace('_', ' '):15} {value}")
     return []
 
 
 def images() -> list[str]:
-    """Print where MNIST is; a problem if it is not there and cannot be fetched. The message says what to do."""
+    """Print where MNIST is; returns a problem, with what to do, if it is missing and cannot be downloaded."""
     try:
         from lib.data.files import DataError, fetch
     except ImportError:
@@ -71,12 +71,12 @@ def images() -> list[str]:
 
 
 def main() -> int:
-    """Print the environment; exit code 1 if something is wrong."""
+    """Print the environment; returns exit code 1 if there is a problem."""
     found = [*versions(), *device(), *images()]
     for line in found:
         print(f"{'PROBLEM':15} {line}")
     wrong = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-    print(f"{wrong}, each with the way to put it right" if found else "everything is as tested")
+    print(f"{wrong}; each line says how to fix it" if found else "everything is as tested")
     return bool(found)
 
 

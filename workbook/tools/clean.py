@@ -19,12 +19,12 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-COLLAPSED = {"figure", "record", "solution"}  # tags of the cells whose source JupyterLab hides until it is asked for
+COLLAPSED = {"figure", "record", "solution"}  # tags of cells whose source JupyterLab collapses
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|tmp|work|opt|mnt)/\w|[A-Z]:\\\\")
 
 
 def clean(notebook: dict) -> dict:
-    """A copy without outputs (except the texts of cells tagged ``check``), execution data and machine metadata."""
+    """A copy without outputs (except text of cells tagged ``check``), execution data and machine metadata."""
     cells = []
     for i, cell in enumerate(notebook["cells"]):
         tags = cell["metadata"].get("tags", [])
@@ -47,25 +47,25 @@ def _is_text(output: dict) -> bool:
 
 
 def dump(notebook: dict) -> str:
-    """The notebook as text, in the one form in which it is committed."""
+    """The notebook as text, in the format in which it is committed."""
     return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def faults(path: Path) -> list[str]:
-    """What is wrong with a committed notebook, and how to put it right."""
+    """What is wrong with a committed notebook, and how to fix it."""
     text = path.read_text()
     notebook = json.loads(text)
     found = []
     if text != dump(clean(notebook)):
-        found.append("has outputs, execution data or metadata that are not committed: make clean-notebooks")
+        found.append("has outputs, execution data or metadata that must not be committed: run make clean-notebooks")
     if match := MACHINE_PATH.search(text):
         shown = text[match.start() : match.start() + 40]
-        found.append(f"contains a path of somebody's machine, which must go: …{shown!r}")
+        found.append(f"contains a path of one machine; remove it: …{shown!r}")
     checks = [c for c in notebook["cells"] if "check" in c["metadata"].get("tags", [])]
     if not any(c["outputs"] and c["execution_count"] for c in checks):
-        found.append("has no stored output to compare: tag a cell with a short output as 'check', then make refresh")
+        found.append("has no stored output to compare: tag a cell with a short output as 'check' and run make refresh")
     if empty := [c["id"] for c in checks if not c["outputs"]]:
-        found.append(f"has cells tagged 'check' without a stored output ({', '.join(empty)}): make refresh")
+        found.append(f"has cells tagged 'check' without a stored output ({', '.join(empty)}): run make refresh")
     parameters = [c for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])]
     if len(parameters) != 1:
         found.append(f"needs exactly one cell tagged 'parameters', but has {len(parameters)}")
@@ -75,7 +75,7 @@ def faults(path: Path) -> list[str]:
 def refresh(path: Path) -> None:
     """Execute a notebook in profile smoke and store the outputs of its cells tagged ``check``.
 
-    Raises RunError, and changes nothing, if a cell fails.
+    If a cell fails, raises RunError and changes nothing.
     """
     import papermill
 
@@ -113,7 +113,7 @@ def main() -> int:
                 print(f"{path.name}: outputs stored")
             except RuntimeError as error:  # also a kernel that died
                 bad += 1
-                print(f"{path.name}: {error}; its outputs are as before", file=sys.stderr)
+                print(f"{path.name}: {error}; its outputs are unchanged", file=sys.stderr)
                 continue
         for fault in faults(path):
             bad += 1

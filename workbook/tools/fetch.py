@@ -1,4 +1,4 @@
-"""Fetch and verify the data: ``python -m workbook.tools.fetch [--dataset fashion-mnist] [--verify]``."""
+"""Download and verify the data: ``python -m workbook.tools.fetch [--dataset fashion-mnist] [--verify]``."""
 
 import argparse
 import json

@@ -1,6 +1,6 @@
-"""Collect the trainings behind the committed gallery, so that they come with the repository.
+"""Collect the trained models behind the committed gallery, so that they come with the repository.
 
-python -m workbook.tools.release            data/trained/ holds what figures/*/results.json name, and nothing else
+python -m workbook.tools.release            fill data/trained/ with exactly the models that figures/*/results.json name
 python -m workbook.tools.release --check    change nothing; fail if data/trained/ and the gallery disagree
 """
 
@@ -16,15 +16,15 @@ from workbook.cache import file_name, unpacked
 from workbook.fingerprint import digest
 from workbook.paths import FIGURES, RELEASED, ROOT, cache_dir
 
-LIMIT = 100_000_000  # bytes of all trainings together
+LIMIT = 100_000_000  # bytes of all models together
 
 
 class ReleaseError(RuntimeError):
-    """The trainings cannot be released, or those that are do not fit the gallery; the message is for the user."""
+    """The models cannot be released. The message is for the user."""
 
 
 def needed(gallery: Path) -> dict[str, list[str]]:
-    """{file: notebooks} of the trainings that the results of profile full name."""
+    """{file: notebooks} of the models that the results of profile full name."""
     found: dict[str, list[str]] = {}
     for path in sorted(gallery.glob("*/results.json")):
         results = json.loads(path.read_text())
@@ -34,9 +34,9 @@ def needed(gallery: Path) -> dict[str, list[str]]:
 
 
 def collected(files: dict[str, list[str]], places: list[Path]) -> dict[str, bytes]:
-    """{file: content} of these trainings, each from the first place that has it whole.
+    """{file: content} of these models, each from the first place with an undamaged copy.
 
-    Raises ReleaseError if one is nowhere.
+    Raises ReleaseError if a model is in none of them.
     """
     found: dict[str, bytes] = {}
     for file in files:
@@ -46,14 +46,14 @@ def collected(files: dict[str, list[str]], places: list[Path]) -> dict[str, byte
                 break
     if absent := [f"  {file}, for {', '.join(files[file])}" for file in files if file not in found]:
         raise ReleaseError(
-            f"{len(absent)} of {len(files)} trainings that the gallery names are not here, or are damaged; run "
-            "`make figures`, which trains them:\n" + "\n".join(absent)
+            f"{len(absent)} of {len(files)} models that the gallery names are missing or damaged; run `make figures`, "
+            "which trains them:\n" + "\n".join(absent)
         )
     return found
 
 
 def whole(path: Path) -> bool:
-    """Is a file there, undamaged, and the training that its name says?"""
+    """Whether a file exists, is undamaged, and holds the model that its name says."""
     try:
         return file_name(unpacked(path.read_bytes())[1]) == path.name
     except (OSError, ValueError, KeyError):
@@ -61,9 +61,9 @@ def whole(path: Path) -> bool:
 
 
 def manifest(files: dict[str, list[str]], contents: dict[str, bytes]) -> dict[str, dict]:
-    """What data/trained/manifest.json says about these trainings.
+    """The content of data/trained/manifest.json for these models.
 
-    The hashes of their sources, and the environments, are in tables of their own, because many trainings share them.
+    Source hashes and environments have separate tables, because many models share them.
     """
     made: dict[str, dict] = {"trainings": {}, "environment": {}, "sources": {}}
     for file, content in sorted(contents.items()):
@@ -87,7 +87,7 @@ def manifest(files: dict[str, list[str]], contents: dict[str, bytes]) -> dict[st
 
 
 def written(made: dict[str, dict]) -> str:
-    """A manifest as JSON with one line for each training, and for each hash of a source."""
+    """A manifest as JSON, with one line for each model and for each source hash."""
     tables = []
     for table, entries in made.items():
         lines = [f"  {json.dumps(name)}: {_indented(entry, table)}" for name, entry in entries.items()]
@@ -102,9 +102,9 @@ def _indented(entry: dict, table: str) -> str:
 
 
 def release(gallery: Path, target: Path, places: list[Path], say: Callable[[str], None] = print) -> None:
-    """Make ``target`` hold the trainings that the gallery names, and their manifest.
+    """Fill ``target`` with the models that the gallery names, and their manifest.
 
-    Raises ReleaseError, and changes nothing, if one is missing or all together are too large.
+    Raises ReleaseError, and changes nothing, if a model is missing or all of them together are too large.
     """
     files = needed(gallery)
     contents = collected(files, [*places, target])
@@ -113,8 +113,8 @@ def release(gallery: Path, target: Path, places: list[Path], say: Callable[[str]
         largest = sorted(contents, key=lambda file: len(contents[file]), reverse=True)[:10]
         listed = [f"  {len(contents[file]) / 1e6:6.1f} MB  {file}, for {', '.join(files[file])}" for file in largest]
         raise ReleaseError(
-            f"the trainings have {total / 1e6:.0f} MB, and at most {LIMIT / 1e6:.0f} may be released; `keep` in the "
-            "notebooks says which weights are kept. The largest:\n" + "\n".join(listed)
+            f"the models take {total / 1e6:.0f} MB, and the limit is {LIMIT / 1e6:.0f} MB; use `keep` in the notebooks "
+            "to store fewer weights. The largest:\n" + "\n".join(listed)
         )
     made = manifest(files, contents)
     for file, content in contents.items():
@@ -129,18 +129,18 @@ def release(gallery: Path, target: Path, places: list[Path], say: Callable[[str]
 
 
 def table(trainings: dict[str, dict]) -> str:
-    """Names, sizes, seconds and notebooks as text, and the totals."""
+    """A table of names, sizes, seconds and notebooks, with totals."""
     width = max([len(file) for file in trainings], default=10)
     lines = [f"{'file':{width}}      MB  seconds  notebooks"]
     for file, entry in trainings.items():
         numbers = f"{entry['bytes'] / 1e6:6.2f} {entry['seconds']:8.0f}"
         lines.append(f"{file:{width}}  {numbers}  {', '.join(entry['notebooks'])}")
     size, seconds = (sum(entry[key] for entry in trainings.values()) for key in ("bytes", "seconds"))
-    return "\n".join([*lines, f"{len(trainings)} trainings, {size / 1e6:.1f} MB, {seconds / 3600:.1f} hours"])
+    return "\n".join([*lines, f"{len(trainings)} models, {size / 1e6:.1f} MB, {seconds / 3600:.1f} hours of training"])
 
 
 def problems(gallery: Path, target: Path) -> list[str]:
-    """What is wrong with the released trainings: a line each."""
+    """What is wrong with the released models, one line for each problem."""
     files = needed(gallery)
     path = target / "manifest.json"
     try:
@@ -150,12 +150,12 @@ def problems(gallery: Path, target: Path) -> list[str]:
     found = [f"{file} is not released; {', '.join(files[file])} needs it" for file in files if file not in trainings]
     found += [f"{file} is released, but no notebook uses it" for file in trainings if file not in files]
     there = {each.name for each in target.glob("*.safetensors")}
-    found += [f"{file} lies there, but not in the manifest" for file in sorted(there - trainings.keys())]
+    found += [f"{file} is not in the manifest" for file in sorted(there - trainings.keys())]
     for file in sorted(trainings.keys() - there):
-        found.append(f"{file} is in the manifest, but not there")
+        found.append(f"{file} is in the manifest, but the file is missing")
     for file in sorted(there & trainings.keys()):
         if hashlib.sha256((target / file).read_bytes()).hexdigest() != trainings[file]["sha256"]:
-            found.append(f"{file} is not the file that the manifest names")
+            found.append(f"{file} does not match its hash in the manifest")
         elif not whole(target / file):
             found.append(f"{file} is damaged")
     if not found:
@@ -164,7 +164,7 @@ def problems(gallery: Path, target: Path) -> list[str]:
             found.append(f"{path.name} is not what `make release` writes")
         size = sum(entry["bytes"] for entry in made["trainings"].values())
         if size > LIMIT:
-            found.append(f"they have {size / 1e6:.0f} MB, and at most {LIMIT / 1e6:.0f} may be released")
+            found.append(f"the models take {size / 1e6:.0f} MB, and the limit is {LIMIT / 1e6:.0f} MB")
     return found
 
 
@@ -176,7 +176,7 @@ def main() -> int:
         found = problems(FIGURES, RELEASED)
         for line in found:
             print(line, file=sys.stderr)
-        print(f"{len(found)} problems; run `make release`" if found else "the released trainings fit the gallery")
+        print(f"{len(found)} problems; run `make release`" if found else "the released models match the gallery")
         return bool(found)
     try:
         release(FIGURES, RELEASED, [cache_dir(), ROOT / ".cache" / "models", ROOT / ".cache" / "retrained"])

@@ -1,4 +1,4 @@
-"""Run notebooks headless: ``figures`` for the whole graph through Snakemake, ``notebook`` for a single one.
+"""Run notebooks without a browser: ``figures`` runs all that are out of date, with Snakemake; ``notebook`` runs one.
 
 python -m workbook.tools.run figures --profile full --seeds 0 --notebook all
 python -m workbook.tools.run notebook 01_feedforward --profile smoke --seed 0
@@ -29,7 +29,7 @@ MEMORY_PER_JOB = 3 * 2**30  # bytes; what the largest notebooks need
 
 
 class RunError(RuntimeError):
-    """A run that could not start, or that failed; the message is meant for the user."""
+    """A run could not start, or it failed. The message is for the user."""
 
 
 def notebooks() -> list[str]:
@@ -40,7 +40,7 @@ def notebooks() -> list[str]:
 def inputs(notebook: str, profile: str, seed: int) -> list[str]:
     """The files that a notebook's results depend on, relative to the checkout.
 
-    Its last run tells which modules it loads. Before the first run, all of them count.
+    The last run recorded which modules it loaded. Before the first run, all modules count.
     """
     code = _loaded(notebook, profile, seed)
     if code is None:
@@ -51,7 +51,7 @@ def inputs(notebook: str, profile: str, seed: int) -> list[str]:
 
 
 def _loaded(notebook: str, profile: str, seed: int) -> list[str] | None:
-    """The modules that the last run loaded; None if that is not known, or if one of them no longer exists."""
+    """The modules that the last run loaded; None if they are not known, or if one of them no longer exists."""
     try:
         code = json.loads(executed_notebook(notebook, profile, seed).with_suffix(".inputs.json").read_text())
     except (OSError, ValueError):
@@ -67,7 +67,7 @@ def _with_files(notebook: str, code: list[str]) -> list[str]:
     if "lib/plots.py" in code:
         files.append("lib/workbook.mplstyle")
     if "lib/data/cells.py" in code and (ROOT / "data/cells").is_dir():
-        files.append("data/cells")  # the folder, because a file that is moved into it may be old
+        files.append("data/cells")  # the folder itself, because a file moved into it may have an old date
     return files
 
 
@@ -77,7 +77,7 @@ def _with_files(notebook: str, code: list[str]) -> list[str]:
 def check_parameters(path: Path, parameters: dict[str, object]) -> None:
     """Raise RunError if the notebook's parameters cell lacks one of these names, or lacks profile or seed.
 
-    papermill itself would only warn about an unknown name, and run the notebook with its defaults.
+    papermill itself only warns about an unknown name, and runs the notebook with its defaults.
     """
     papermill = _papermill()
     known = papermill.inspect_notebook(str(path))
@@ -90,8 +90,9 @@ def check_parameters(path: Path, parameters: dict[str, object]) -> None:
 
 
 def _papermill() -> ModuleType:
-    """papermill, imported in half the time: nbformat needs no check of international addresses, which takes a second to
-    import and which jsonschema does without if it is not installed.
+    """papermill, imported in half the time, by hiding a package for international addresses.
+
+    The package takes a second to import. jsonschema, which nbformat uses, works without it.
     """
     sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
@@ -121,8 +122,8 @@ def execute(path: Path, copy: Path, parameters: dict[str, object]) -> None:
 def run_notebook(notebook: str, profile: str, seed: int) -> Path:
     """Execute one notebook and, only if it succeeds, replace its figures and results. Returns its executed copy.
 
-    Everything is written to a temporary folder first, and then each file is renamed into place. Raises RunError, which
-    names the notebook and the cell, if it fails.
+    All files are written to a temporary folder first, and then moved into place. If the notebook fails, raises
+    RunError, which names the notebook and the cell.
     """
     from filelock import FileLock
 
@@ -144,7 +145,7 @@ def run_notebook(notebook: str, profile: str, seed: int) -> Path:
             write_atomic(failed, copy.read_bytes())
             raise RunError(
                 f"{notebook}: cell [{error.exec_count}] under “{_heading(copy, error.exec_count)}” stopped with "
-                f"{error.ename}: {error.evalue}\n  the notebook up to that cell: {failed.relative_to(ROOT)}"
+                f"{error.ename}: {error.evalue}\n  the outputs up to that cell: {failed.relative_to(ROOT)}"
             ) from error
         except RuntimeError as error:  # nbclient's DeadKernelError, or a kernel that never answered
             raise RunError(f"{notebook}: its kernel died ({error}); the machine may have run out of memory") from error
@@ -163,9 +164,9 @@ def run_notebook(notebook: str, profile: str, seed: int) -> Path:
             if old.name not in {file.name for file in produced}:
                 old.unlink()
         edited = [file for file in _with_files(notebook, json.loads(loaded)) if _younger(ROOT / file, began)]
-        if edited:  # without this file, ``due`` takes the run for one that is out of date
+        if edited:  # without this file, ``due`` considers the run out of date
             executed.with_suffix(".inputs.json").unlink(missing_ok=True)
-            print(f"{notebook}: {', '.join(edited)} changed while it ran, so it will run again next time", flush=True)
+            print(f"{notebook}: {', '.join(edited)} changed during the run, so it will run again next time", flush=True)
         else:
             write_atomic(executed.with_suffix(".inputs.json"), loaded)
         write_atomic(executed, copy.read_bytes())
@@ -177,7 +178,7 @@ def run_notebook(notebook: str, profile: str, seed: int) -> Path:
 def _younger(path: Path, began: float) -> bool:
     try:
         return path.stat().st_mtime > began
-    except OSError:  # it has been deleted
+    except OSError:  # the file was deleted
         return True
 
 
@@ -218,29 +219,29 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
             command = [*_snakemake(profile, seeds, targets, retrain, jobs, threads), "--quiet", "all"]
             code = subprocess.run(command, cwd=ROOT, env=_environment(threads)).returncode
         else:
-            print("nothing has changed")
+            print("nothing to do: all notebooks are up to date")
         for seed in seeds:
             print(f"figures and scoreboard: {scoreboard.write(profile, [seed]).parent.relative_to(ROOT)}/")
         if len(seeds) > 1:
             print(f"means over {len(seeds)} seeds: {scoreboard.write(profile, seeds).relative_to(ROOT)}")
     if code:
         left = [_label(*run) for run, stamp in zip(runs, before, strict=True) if _stamp(profile, *run) in (0, stamp)]
-        print(f"not finished: {', '.join(left) or 'Snakemake itself'}; old figures are kept", file=sys.stderr)
-        print("The reason is above, or in the newest file in .snakemake/log/.", file=sys.stderr)
+        print(f"not finished: {', '.join(left) or 'Snakemake itself'}; their old figures are kept", file=sys.stderr)
+        print("The reason is shown above, or in the newest file in .snakemake/log/.", file=sys.stderr)
     return code
 
 
 def _stamp(profile: str, seed: int, notebook: str) -> int:
-    """When a notebook's executed copy was written; 0 if there is none."""
+    """The time when a notebook's executed copy was written; 0 if there is none."""
     path = executed_notebook(notebook, profile, seed)
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def due(profile: str, seeds: list[int], targets: list[str], retrain: bool = False) -> list[tuple[int, str]]:
-    """(seed, notebook) of all runs that are needed before these notebooks are up to date, in reading order.
+    """(seed, notebook) of all runs that bring these notebooks up to date, in reading order.
 
-    Snakemake compares times and contents of files. It does not see that a figure or a module is gone: such a notebook's
-    executed copy is deleted first. Raises RunError if Snakemake cannot read the graph.
+    Snakemake compares times and contents of files, but does not notice a missing figure or module. This function
+    therefore deletes the executed copy of such a notebook first. Raises RunError if Snakemake cannot read the graph.
     """
     for seed in seeds:
         for name in notebooks():
@@ -257,7 +258,7 @@ def due(profile: str, seeds: list[int], targets: list[str], retrain: bool = Fals
 def _snakemake(
     profile: str, seeds: list[int], targets: list[str], retrain: bool, jobs: int = 1, threads: int = 1
 ) -> list[str]:
-    """Command that brings these notebooks up to date."""
+    """The command that brings these notebooks up to date."""
     wanted = [executed_notebook(name, profile, seed) for seed in seeds for name in targets]
     command = [sys.executable, "-m", "snakemake", *(str(path.relative_to(ROOT)) for path in wanted)]
     command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--keep-going"]
@@ -266,7 +267,7 @@ def _snakemake(
 
 
 def _environment(threads: int = 1) -> dict[str, str]:
-    """Environment of the notebooks' processes."""
+    """The environment variables of the notebooks' processes."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PATH": path, "WORKBOOK_THREADS": str(threads)}
     for name in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
@@ -281,8 +282,10 @@ def _label(seed: int, notebook: str) -> str:
 
 
 def missing_trainings(runs: list[tuple[int, str]]) -> str:
-    """What these runs of profile full will have to train, and about how long that takes: the trainings that they used
-    last time and that are no longer here. What a notebook asks for since it was changed is not known before it runs.
+    """A sentence on the models that these runs of profile full will train, and about how long that takes.
+
+    These are the models that the notebooks used last time and that are missing now. What a changed notebook will
+    request is not known before it runs.
     """
     here = {file.name for file in cache_dir().glob("*.safetensors")}
     if RELEASED.exists() and not os.environ.get("WORKBOOK_RETRAIN"):
@@ -291,21 +294,21 @@ def missing_trainings(runs: list[tuple[int, str]]) -> str:
     counts: dict[str, int] = {}
     for seed, name in runs:
         used = _used(results_dir("full", seed) / name)
-        if used is None and seed:  # never run with this seed: what the gallery used, all of it
+        if used is None and seed:  # never run with this seed: assume all models of the gallery
             used = {f"seed {seed}: {file}": spent for file, spent in (_used(FIGURES / name) or {}).items()}
         absent = {file: spent for file, spent in (used or {}).items() if file not in here}
         seconds |= absent
         if absent:
             counts[_label(seed, name)] = len(absent)
     if not seconds:
-        return "nothing has to be trained, as far as the last results tell"
+        return "according to the last results, no model has to be trained"
     listed = ", ".join(f"{name} {count}" for name, count in counts.items())
-    trainings = f"{len(seconds)} trainings are" if len(seconds) > 1 else "1 training is"
-    return f"{trainings} not here yet, about {sum(seconds.values()) / 60:.0f} min on one core: {listed}"
+    models = f"{len(seconds)} models" if len(seconds) > 1 else "1 model"
+    return f"{models} to train, about {sum(seconds.values()) / 60:.0f} min on one core: {listed}"
 
 
 def _used(folder: Path) -> dict[str, float] | None:
-    """{file: seconds} of the trainings behind these results; None if there are no results."""
+    """{file: seconds} of the models behind these results; None if there are no results."""
     try:
         return json.loads((folder / "timings.json").read_text()).get("trainings", {})
     except (OSError, ValueError):
@@ -313,7 +316,7 @@ def _used(folder: Path) -> dict[str, float] | None:
 
 
 def whole_machine(threads: int) -> int:
-    """How many notebooks to run at a time: as many as there are cores for their threads, and memory."""
+    """How many notebooks to run at a time: as many as cores and memory allow."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
@@ -322,12 +325,12 @@ def whole_machine(threads: int) -> int:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _remove_leftovers() -> None:
-    """Delete the scratch folders that killed runs left behind: those whose lock nobody holds."""
+    """Delete the scratch folders of killed runs, whose locks nobody holds."""
     from filelock import FileLock, Timeout
 
     for folder in BUILD.glob(".scratch-*"):
@@ -347,11 +350,11 @@ def _named(notebook: str) -> str:
             return candidate
     near = difflib.get_close_matches(name, there, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]}?" if near else ""
-    raise RunError(f"there is no notebook {notebook!r}.{hint} There are: {', '.join(there)}")
+    raise RunError(f"there is no notebook {notebook!r}.{hint} The notebooks are: {', '.join(there)}")
 
 
 def _published(folder: Path) -> bool:
-    """Whether a folder has its chapter, its records, and all the figures that these name."""
+    """Whether a folder has its chapter, its records, and all the figures that the records name."""
     try:
         records = [json.loads((folder / f"{name}.json").read_text()) for name in ("results", "timings")]
     except (OSError, ValueError):
@@ -362,7 +365,7 @@ def _published(folder: Path) -> bool:
 
 @contextmanager
 def _exclusive() -> Iterator[None]:
-    """Hold the run lock of this checkout, which the system releases when its holder dies."""
+    """Hold the run lock of this checkout, which the system releases when the process ends."""
     from filelock import FileLock, Timeout
 
     BUILD.mkdir(exist_ok=True)
@@ -370,7 +373,7 @@ def _exclusive() -> Iterator[None]:
         with FileLock(BUILD / ".run.lock", timeout=0):
             yield
     except Timeout:
-        raise RunError("another run is already going on in this checkout; wait until it has finished") from None
+        raise RunError("another run is in progress in this checkout; wait until it has finished") from None
 
 
 def _seed(text: str) -> int:
@@ -387,14 +390,16 @@ def _positive(text: str) -> int:
 
 def main() -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m workbook.tools.run", description="Run notebooks headless.")
+    parser = argparse.ArgumentParser(
+        prog="python -m workbook.tools.run", description="Run notebooks without a browser."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     figures = commands.add_parser("figures", help="all notebooks, or one")
     figures.add_argument("--seeds", type=_seed, nargs="+", default=[0])
     figures.add_argument("--notebook", default="all", help="name or number, or all")
-    figures.add_argument("--jobs", type=_positive, help="notebooks at a time (default: what the machine can hold)")
-    figures.add_argument("--threads", type=_positive, default=1, help="threads for each; affects the last digits")
-    figures.add_argument("--retrain", action="store_true", help="use no released training; train into a separate cache")
+    figures.add_argument("--jobs", type=_positive, help="notebooks at a time (default: as many as fit)")
+    figures.add_argument("--threads", type=_positive, default=1, help="threads per notebook; changes the last digits")
+    figures.add_argument("--retrain", action="store_true", help="ignore released models; train into a separate cache")
     single = commands.add_parser("notebook", help="one notebook, even if it is up to date")
     single.add_argument("notebook")
     single.add_argument("--seed", type=_seed, default=0)
@@ -411,7 +416,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; notebooks and trainings that were finished are kept", file=sys.stderr)
+        print("interrupted; finished notebooks and models are kept", file=sys.stderr)
         return 130
 
 

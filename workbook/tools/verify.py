@@ -1,8 +1,8 @@
-"""Train a chapter again from nothing, and compare with what was released.
+"""Train the models of a chapter again from scratch, and compare them with the released ones.
 
 python -m workbook.tools.verify 04_vae_latent20
 
-The trainings are kept in build/verify/<notebook>, so that an interrupted run goes on where it stopped.
+The models are stored in build/verify/<notebook>, so that an interrupted run resumes where it stopped.
 """
 
 import argparse
@@ -17,14 +17,15 @@ from workbook.cache import unpacked
 from workbook.paths import BUILD, NOTEBOOKS, RELEASED
 
 TOLERANCE = 0.05  # of a loss, relative
-LOSSES = ("loss", "reconstruction", "kl")  # what the name of a loss in a history ends in
+LOSSES = ("loss", "reconstruction", "kl")  # endings of the names of losses in a history
 Training = tuple[dict[str, torch.Tensor], dict[str, object]]
 
 
 def compared(now: Training, then: Training) -> dict[str, object]:
-    """Two runs of one training: are they ``equal`` to the byte, and how large are the largest relative differences?
+    """Compare two runs of the same training.
 
-    ``weights``, ``history`` (of the last entry of each list, but not of seconds) and ``loss`` (of losses only).
+    ``equal`` says whether they are identical to the byte. ``weights``, ``history`` and ``loss`` are the largest
+    relative differences in the weights, in the last entries of the history (without durations), and in its losses only.
     """
     (state, about), (former_state, former) = now, then
     former_history = {name: values for name, values in former["history"].items() if not name.endswith("seconds")}
@@ -41,14 +42,14 @@ def compared(now: Training, then: Training) -> dict[str, object]:
 
 
 def _end(values: list | None) -> torch.Tensor:
-    """The last entry of a history's list, a number or several."""
+    """The last entry of a list in a history, which holds one number or several."""
     last = values[-1] if values else []
     numbers = last if isinstance(last, list) else [last]
     return torch.tensor([float("nan") if number is None else number for number in numbers], dtype=torch.double)
 
 
 def _difference(now: torch.Tensor, then: torch.Tensor) -> float:
-    """The largest difference between two tensors, as a share of the largest number; infinite for other shapes."""
+    """The largest difference between two tensors, relative to the largest value; infinite for unequal shapes."""
     if now.shape != then.shape:
         return float("inf")
     if now.numel() == 0 or now.equal(then):
@@ -59,26 +60,26 @@ def _difference(now: torch.Tensor, then: torch.Tensor) -> float:
 
 
 def report(used: list[str], own: Path, released: Path) -> tuple[str, bool]:
-    """A table of these trainings, as trained again in ``own`` and as ``released``; do they agree?"""
+    """Compare these models in ``own`` with those in ``released``: a table, and whether they agree."""
     lines, good, width = [], True, max([len(file) for file in used], default=10)
     for file in used:
         if not (released / file).exists():
-            lines.append(f"{file:{width}}  not released: its code or settings have changed since, or `make release`")
+            lines.append(f"{file:{width}}  not released: its code or settings have changed, or run `make release`")
             good = False
             continue
         found = compared(unpacked((own / file).read_bytes()), unpacked((released / file).read_bytes()))
         if found["equal"]:
-            lines.append(f"{file:{width}}  equal to the byte")
+            lines.append(f"{file:{width}}  identical to the byte")
             continue
         apart = found["loss"] > TOLERANCE
         good &= not apart
         numbers = ", ".join(f"{key} {found[key]:.2g}" for key in ("loss", "history", "weights"))
-        lines.append(f"{file:{width}}  {'TOO FAR APART' if apart else 'alike'}: {numbers}")
+        lines.append(f"{file:{width}}  {'TOO DIFFERENT' if apart else 'similar'}: {numbers}")
     return "\n".join(lines), good
 
 
 def verify(notebook: str) -> bool:
-    """Run a notebook in full with a cache of its own and nothing released, and print how its trainings compare."""
+    """Run a notebook in full, with its own cache and no released models, and print how its models compare."""
     from workbook.tools.run import execute
 
     own = BUILD / "verify" / notebook
@@ -89,9 +90,9 @@ def verify(notebook: str) -> bool:
     execute(NOTEBOOKS / f"{notebook}.ipynb", own / f"{notebook}.ipynb", {"profile": "full", "seed": 0})
     used = json.loads((out / "results.json").read_text())["trainings"]
     text, good = report(used, own, RELEASED)
-    print("largest relative differences from what was released")
+    print("largest relative differences from the released models")
     print(text)
-    print(f"{len(used)} trainings {'agree' if good else 'do NOT all agree'} with the released ones")
+    print(f"{len(used)} models {'agree' if good else 'do NOT all agree'} with the released ones")
     return good
 
 
