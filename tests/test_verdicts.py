@@ -310,9 +310,9 @@ def test_every_verdict_of_a_class_is_known():
 
 
 def test_chapters_that_train_too_little_are_listed_once_with_a_reason():
-    listed = [notebook["id"] for notebook in reports()["notebook"]]
+    listed = [notebook["id"] for notebook in reports().get("notebook", [])]
     assert len(set(listed)) == len(listed)
-    for notebook in reports()["notebook"]:
+    for notebook in reports().get("notebook", []):
         assert (NOTEBOOKS / f"{notebook['id']}.ipynb").exists()
         assert notebook["at_report_settings"] is False
         assert notebook["why"]

@@ -39,7 +39,7 @@ class Row(NamedTuple):
 def rows(profile: str = "full", seeds: Sequence[int] = (0,)) -> list[Row]:
     """A row for every item, in the order of ``data/reports.toml``. With several seeds, their runs are pooled."""
     found, shown = _found(profile, seeds), demonstrated(profile, seeds)
-    why = {n["id"]: f"not at the report's settings yet: {n['why']}" for n in reports()["notebook"]}
+    why = {n["id"]: f"not at the report's settings yet: {n['why']}" for n in reports().get("notebook", [])}
     table = []
     for item in reports()["item"]:
         name, notebook = item["id"], item["notebook"]
@@ -119,7 +119,7 @@ def _short(value: object, limit: int = 90) -> str:
     elif isinstance(value, list):
         text = "[" + ", ".join(_short(v, 40) for v in value) + "]"
     else:
-        text = "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+        text = "" if value is None else f"{value + 0.0:.5g}" if isinstance(value, float) else str(value)
     return _cut(text, limit)
 
 
