@@ -56,9 +56,9 @@ def test_placeholders_are_replaced_by_their_values(text, expected):
         ("{{ losses:.3f }}", "a list cannot be written as"),
         ("{{ float('nan'):.2f }}", "is nan, which is not a finite number"),
         ("{{ tensor / 0 }}", "is inf, which is not a finite number"),
-        ("\\mathbf{{\\hat x}}", "is not an expression of Python .in an equation, write a space"),
-        ("{{ }}", "is not an expression"),
-        ("a {{ n }} and {{ accuracy } there", r"opened and not closed: \{\{ accuracy \} there"),
+        ("\\mathbf{{\\hat x}}", "is not a Python expression .in an equation, write a space"),
+        ("{{ }}", "is not a Python expression"),
+        ("a {{ n }} and {{ accuracy } there", r"a placeholder is not closed: \{\{ accuracy \} there"),
     ],
 )
 def test_a_placeholder_that_fails_is_named_with_the_reason(text, message):
@@ -70,7 +70,7 @@ def test_the_line_of_the_magic_names_an_item():
     assert answers._line(" cpsc453.q-2.2.1 ") == ("cpsc453.q-2.2.1", False)
     assert answers._line("cpsc453.q-2.2.1 --seconds") == ("cpsc453.q-2.2.1", True)
     for wrong in ("", "a b", "a --second", "a --seconds b"):
-        with pytest.raises(ValueError, match="write %%answer and the id of a question"):
+        with pytest.raises(ValueError, match="expected %%answer, the id of a question"):
             answers._line(wrong)
 
 

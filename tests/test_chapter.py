@@ -190,7 +190,7 @@ def test_parameters_errors_of_streams_widgets_and_empty_cells_are_left_out(place
     assert rendered(place, *left_out) == ""
     slider = shown(**{"application/vnd.jupyter.widget-view+json": {"model_id": "8f"}, "text_plain": "VBox(…)"})
     cell = code("explore()", printed("a warning\n", "stderr"), slider)
-    assert rendered(place, cell) == "```python\nexplore()\n```\n\n*In JupyterLab, there are controls here.*\n"
+    assert rendered(place, cell) == "```python\nexplore()\n```\n\n*JupyterLab shows interactive controls here.*\n"
 
 
 def test_what_is_printed_is_shown_as_it_stands_in_the_end(place):
@@ -243,14 +243,14 @@ def test_nothing_tells_one_run_from_the_next(place):
     quote = shown(answer, text_markdown="> **How long?**\n>\n> 3.25 s.")
     text = rendered(place, code("%%answer q --seconds", quote), code("x", printed(f"wrote {paths.ROOT}/data/x\n")))
     assert "3.25" not in text
-    assert "> **How long?**\n>\n> *It speaks of measured durations" in text
+    assert "> **How long?**\n>\n> *This text contains measured durations" in text
     assert "[timings.json](timings.json)" in text
     assert "wrote data/x" in text
 
 
 def test_a_picture_that_is_saved_nowhere_is_said_to_be_missing(place):
     text = rendered(place, code("plt.show()", shown(image_png="…", text_plain="<Figure>")))
-    assert "*A picture stands here in the notebook; only those of `book.figure` are saved.*" in text
+    assert "*The notebook shows a picture here; only pictures from `book.figure` are saved.*" in text
 
 
 def test_chapters_are_written_again_from_the_executed_copies(place, monkeypatch, capsys):

@@ -107,8 +107,8 @@ class TestEachExercise:
 
     def test_nothing_wrong_shapes_and_errors_are_told(self, exercise, capsys):
         assert "returned nothing. Does it end with `return`?" in said(capsys, exercise, lambda *_: None)
-        assert "expected, and" in said(capsys, exercise, lambda *_: torch.zeros(2, 3))
-        assert "expected, and a str came back" in said(capsys, exercise, lambda *_: "many")
+        assert "but got " in said(capsys, exercise, lambda *_: torch.zeros(2, 3))
+        assert ", but got a str" in said(capsys, exercise, lambda *_: "many")
         assert "stopped with ZeroDivisionError: division by zero" in said(capsys, exercise, lambda *_: 1 / 0)
         assert "stopped with TypeError" in said(capsys, exercise, lambda: 1)
         for forgotten in (None, 3.0):
@@ -131,32 +131,32 @@ SOFTPLUS = functional.softplus
         ("02.1", lambda mse, images, batch: mse * (images // batch) / images, "round the number of batches up"),
         ("02.1", lambda mse, images, batch: mse / batch, "There is no fraction of a batch"),
         ("02.1", lambda mse, images, batch: mse, "That is the error itself"),
-        ("02.1", lambda mse, images, batch: mse * math.ceil(images / batch), "divided by the number of images"),
+        ("02.1", lambda mse, images, batch: mse * math.ceil(images / batch), "Divide it by the number of images"),
         ("02.2", lambda x, k: torch.linalg.eigvalsh(torch.cov(x.T))[:-k].sum() / 5, "Divide by the number N of rows"),
         ("02.2", lambda x, k: torch.linalg.eigvalsh(x.T @ x / 40)[:-k].sum() / 5, "Subtract the mean of x"),
         ("02.2", lambda x, k: torch.linalg.eigvalsh(torch.cov(x.T, correction=0))[:-k].sum(), "Divide by the number D"),
-        ("02.2", lambda x, k: torch.linalg.eigvalsh(torch.cov(x.T, correction=0))[-k:].sum() / 5, "what is left out"),
+        ("02.2", lambda x, k: torch.linalg.eigvalsh(torch.cov(x.T, correction=0))[-k:].sum() / 5, "that PCA keeps"),
         ("02.3", lambda c, y, k: (y[torch.cdist(c, c).topk(k, largest=False).indices] == y[:, None]).float().mean(),
          "not its own neighbour"),
         ("02.4", lambda epoch, start=3e-3, every=5: start * 0.1 ** (epoch // every), "when epoch 6 begins"),
         ("02.4", lambda epoch, start=3e-3, every=5: 3e-3 * 0.1 ** ((epoch - 1) // 5), "With start 1 and every 2"),
-        ("02.4", lambda epoch, start=3e-3, every=5: start * 0.1 ** (epoch - 1), "and not in each"),
-        ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x)), "Four values were expected, and 2 values came back"),
-        ("05.1", lambda x: (SOFTPLUS(x), SOFTPLUS(-x), -x.sigmoid(), -(-x).sigmoid()), "the other way round"),
-        ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x), -(-x).sigmoid(), -x.sigmoid()), "mind their order"),
+        ("02.4", lambda epoch, start=3e-3, every=5: start * 0.1 ** (epoch - 1), "not in each one"),
+        ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x)), "Expected four values, but got 2 values"),
+        ("05.1", lambda x: (SOFTPLUS(x), SOFTPLUS(-x), -x.sigmoid(), -(-x).sigmoid()), "The sign is wrong"),
+        ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x), -(-x).sigmoid(), -x.sigmoid()), "check their order"),
         ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x), -1 / (-x).sigmoid(), -1 / x.sigmoid()), "chain rule"),
         ("05.1", lambda x: ((1 - x.sigmoid()).log(), -x.sigmoid().log(), -x.sigmoid(), x.sigmoid() - 1),
-         "At l = -30 the minimax loss is -9.358e-14, and yours is 0. In single precision"),
-        ("05.2", lambda p, q: p / (p + q), "Say 0.5 there"),
-        ("05.2", lambda p, q: torch.where(p + q > 0, q / (p + q), 0.5), "the two are exchanged"),
-        ("05.2", lambda p, q: (p / (p + q)).nansum(), "The shape (5,) was expected, and () came back"),
+         "At l = -30 the minimax loss is -9.358e-14, but yours is 0. In single precision"),
+        ("05.2", lambda p, q: p / (p + q), "Return 0.5 there"),
+        ("05.2", lambda p, q: torch.where(p + q > 0, q / (p + q), 0.5), "you swapped the two"),
+        ("05.2", lambda p, q: (p / (p + q)).nansum(), "Expected shape (5,), but got ()"),
         ("05.3", lambda n: -(n / n.sum() * (n / n.sum()).log()).nansum(), "Take logarithms to base 2"),
         ("05.3", lambda n: -(n / n.sum() * (n / n.sum()).log2()).sum(), "leave it out"),
-        ("05.3", lambda n: (n / n.sum() * (n / n.sum()).log2()).nansum(), "the other way round"),
+        ("05.3", lambda n: (n / n.sum() * (n / n.sum()).log2()).nansum(), "The sign is wrong"),
         ("05.3", lambda n: -(n * n.log2()).nansum(), "Divide by their sum first"),
         ("05.4", lambda v, d: [sum((1 - d) * d ** (i - j) * v[j] for j in range(i + 1)) for i in range(len(v))],
          "Start at the first value"),
-        ("05.4", lambda v, d: v[0], "was expected, and () came back"),
+        ("05.4", lambda v, d: v[0], ", but got ()"),
     ],
 )  # fmt: skip
 def test_the_usual_mistakes_are_known(exercise, answer, hint, capsys):
@@ -184,7 +184,7 @@ def test_answers_in_plain_python_or_numpy_are_right_as_well(capsys):
 
 
 def test_an_unknown_exercise_is_named():
-    with pytest.raises(KeyError, match=r"there is no exercise '2\.1'; there are 02\.1, 02\.2"):
+    with pytest.raises(KeyError, match=r"there is no exercise '2\.1'; the exercises are 02\.1, 02\.2"):
         exercises.check("2.1", abs)
 
 

@@ -1,14 +1,14 @@
-"""Answers as prose: Markdown whose numbers come from the values of this run.
+"""Answers as prose: Markdown with numbers from this run.
 
-A cell of a notebook that has opened its book:
+After ``open_book``, a cell of a notebook may look like this:
 
     %%answer cpsc453.q-2.2.1
     The network reads {{ 100 * accuracy:.1f }} % of the digits, which is {{ len(test) - wrong:,}} images.
 
     A second paragraph may hold an equation, $p(x \\mid z)$.
 
-Double braces hold an expression and, if wanted, a format after a colon, as in an f-string. In an equation, where two
-braces meet, write a space between them. ``%%answer item --seconds`` marks a text that speaks of measured durations.
+Double braces contain an expression and an optional format after a colon, as in an f-string. In an equation, write a
+space between two adjacent braces. ``%%answer item --seconds`` marks a text that contains measured durations.
 """
 
 import ast
@@ -22,11 +22,11 @@ PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 def fill(text: str, namespace: dict[str, object]) -> str:
     """``text`` with every ``{{ expression:format }}`` replaced by its value in ``namespace``.
 
-    Raises ValueError that names the placeholder and says what is wrong with it.
+    Raises a ValueError that names the placeholder and says what is wrong with it.
     """
     if "{{" in PLACEHOLDER.sub("", text):
         rest = PLACEHOLDER.sub("", text).split("{{")[1].strip()
-        raise ValueError(f"a placeholder is opened and not closed: {{{{ {rest[:40]}")
+        raise ValueError(f"a placeholder is not closed: {{{{ {rest[:40]}")
     return PLACEHOLDER.sub(lambda match: _value(match[1].replace("\n", " ").strip(), namespace), text)
 
 
@@ -36,7 +36,7 @@ def _value(placeholder: str, namespace: dict[str, object]) -> str:
     expression, form = _parts(placeholder)
     if expression is None:
         raise ValueError(
-            f"{named} is not an expression of Python (in an equation, write a space between two opening braces)"
+            f"{named} is not a Python expression (in an equation, write a space between two opening braces)"
         )
     try:
         value = eval(expression, namespace)
@@ -55,7 +55,7 @@ def _value(placeholder: str, namespace: dict[str, object]) -> str:
 
 
 def _parts(placeholder: str) -> tuple[str | None, str]:
-    """(expression, format); the format begins after the first colon that has an expression before it."""
+    """(expression, format). The format begins after a colon that follows a complete expression."""
     ends = [len(placeholder), *(i for i, letter in enumerate(placeholder) if letter == ":")]
     for end in ends:
         try:
@@ -67,7 +67,7 @@ def _parts(placeholder: str) -> tuple[str | None, str]:
 
 
 def offer(answer: Callable[[str, str, bool], None]) -> None:
-    """Make ``%%answer`` known to this notebook: it calls ``answer(item, text, seconds)``. Elsewhere do nothing."""
+    """Register ``%%answer``, which calls ``answer(item, text, seconds)``; does nothing outside a notebook."""
     from IPython import get_ipython
 
     shell = get_ipython()
@@ -86,8 +86,8 @@ def offer(answer: Callable[[str, str, bool], None]) -> None:
 
 
 def _line(line: str) -> tuple[str, bool]:
-    """The item, and whether the text speaks of durations."""
+    """The item, and whether the text contains durations."""
     words = line.split()
     if len(words) not in (1, 2) or words[1:] not in ([], ["--seconds"]):
-        raise ValueError(f"write %%answer and the id of a question, and perhaps --seconds; got {line.strip()!r}")
+        raise ValueError(f"expected %%answer, the id of a question, and optionally --seconds; got {line.strip()!r}")
     return words[0], len(words) == 2

@@ -1,12 +1,12 @@
-"""Checks of the chapters' exercises: hand in what you wrote, and read whether it is right, or what is wrong with it.
+"""Checks for the exercises: hand in your function, and read whether it is right or what is wrong with it.
 
     def rate_at(epoch, start=3e-3, every=5):
         ...
 
     exercises.check("02.4", rate_at)
 
-A check tries the function on small examples whose answers are known, knows the usual mistakes by the numbers that they
-give, and stops nothing. It works in any notebook or script.
+A check tries the function on small examples with known answers, and recognises common mistakes by the numbers that they
+give. It prints its result and raises no error for a wrong answer. It works in any notebook or script.
 """
 
 import math
@@ -18,17 +18,16 @@ from torch import Tensor
 
 
 class _NotYet(Exception):
-    """What is wrong with an answer."""
+    """An answer is not right yet. The message says what is wrong."""
 
 
 def check(exercise: str, answer: object) -> None:
     """Print "Right." and what to notice, or what is wrong with the ``answer`` and what is expected.
 
-    ``answer`` is the function that the exercise asks for, without parentheses. Raises KeyError for an exercise that
-    does not exist.
+    ``answer`` is the function itself, without parentheses. Raises KeyError for an exercise that does not exist.
     """
     if exercise not in CHECKS:
-        raise KeyError(f"there is no exercise {exercise!r}; there are {', '.join(CHECKS)}")
+        raise KeyError(f"there is no exercise {exercise!r}; the exercises are {', '.join(CHECKS)}")
     signature, expected, examine = CHECKS[exercise]
     try:
         if not callable(answer):
@@ -46,7 +45,7 @@ def _wrong(message: str) -> NoReturn:
 
 
 def _call(function: Callable, signature: str, arguments: tuple) -> object:
-    """What the student's function returns, or a message if it does not."""
+    """The result of the student's function; a message if it fails or returns nothing."""
     name = signature.partition("(")[0]
     try:
         result = function(*arguments)
@@ -60,13 +59,13 @@ def _call(function: Callable, signature: str, arguments: tuple) -> object:
 
 
 def _number(result: object) -> float:
-    """The result as one number, whatever holds it."""
+    """The result as one number, from any type that holds one."""
     try:
         values = torch.as_tensor(result, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
-        _wrong(f"One number was expected, and a {type(result).__name__} came back.")
+        _wrong(f"Expected one number, but got a {type(result).__name__}.")
     if values.ndim:
-        _wrong(f"One number was expected, and something of shape {tuple(values.shape)} came back.")
+        _wrong(f"Expected one number, but got an array of shape {tuple(values.shape)}.")
     return values.item()
 
 
@@ -75,9 +74,9 @@ def _numbers(result: object, like: Tensor) -> Tensor:
     try:
         values = torch.as_tensor(result, dtype=torch.float64).detach()
     except (TypeError, ValueError, RuntimeError):
-        _wrong(f"{len(like)} numbers were expected, and a {type(result).__name__} came back.")
+        _wrong(f"Expected {len(like)} numbers, but got a {type(result).__name__}.")
     if values.shape != like.shape:
-        _wrong(f"The shape {tuple(like.shape)} was expected, and {tuple(values.shape)} came back.")
+        _wrong(f"Expected shape {tuple(like.shape)}, but got {tuple(values.shape)}.")
     return values
 
 
@@ -86,11 +85,11 @@ def _close(ours: float, right: float, tolerance: float = 1e-4) -> bool:
 
 
 def _compare(what: str, ours: float, right: float, mistakes: dict[str, float]) -> None:
-    """Nothing if ``ours`` is right. Otherwise both values, and the mistake that gives ours if it is a known one."""
+    """Do nothing if ``ours`` is right. Otherwise show both values, and the mistake behind ours if it is a known one."""
     if _close(ours, right):
         return
     known = [text for text, value in mistakes.items() if _close(ours, value) and not _close(right, value)]
-    _wrong(f"{what} is {right:.6g}, and yours is {ours:.6g}." + (f" {known[0]}" if known else ""))
+    _wrong(f"{what} is {right:.6g}, but yours is {ours:.6g}." + (f" {known[0]}" if known else ""))
 
 
 # --- 02 · An autoencoder ---------------------------------------------------------------------------------------------
@@ -102,14 +101,14 @@ def _as_printed(call: Callable) -> str:
         mistakes = {
             "The last, smaller batch counts as well: round the number of batches up.": mse * (images // batch) / images,
             "There is no fraction of a batch: the last, smaller one counts as a whole one.": mse / batch,
-            "That is the sum of the batch means. It is still to be divided by the number of images.": mse * batches,
+            "That is the sum of the batch means. Divide it by the number of images.": mse * batches,
             "That is the error itself, as if each batch mean counted once for each of its images.": mse,
         }
-        said = f"With an error of {mse} in every batch, {images:,} images and batches of {batch}, the number printed"
+        said = f"With an error of {mse} in every batch, {images:,} images and batches of {batch}, the printed number"
         _compare(said, _number(call(mse, images, batch)), mse * batches / images, mistakes)
     return (
-        "The number printed shrinks with the batch size and not with the error: with batches of 128 it is about 127 "
-        "times too small. Two such numbers can only be compared if their batches are the same."
+        "The printed number depends on the batch size as well as on the error: with batches of 128 it is about 127 "
+        "times too small. Compare two such numbers only if their batches have the same size."
     )
 
 
@@ -123,18 +122,18 @@ def _pca_error(call: Callable) -> str:
     for k in (2, 1, 4):
         right = variances[k:].sum().item() / 5
         mistakes = {
-            "Subtract the mean of x before you look for directions, and add it again.": around_zero[k:].sum().item()
-            / 5,
-            "Divide by the number N of rows; N − 1 is for the variance of a larger population.": right * 40 / 39,
+            "Subtract the mean of x before the decomposition, and add it back.": around_zero[k:].sum().item() / 5,
+            "Divide by the number N of rows; N − 1 estimates the variance of a larger population.": right * 40 / 39,
             "That is the error of a whole row. Divide by the number D of its elements.": right * 5,
-            "That is the root of the error.": math.sqrt(right),
-            "That is the variance that is kept. The error is what is left out.": variances[:k].sum().item() / 5,
+            "That is the square root of the error.": math.sqrt(right),
+            "That is the variance that PCA keeps. The error is the variance that it drops.": variances[:k].sum().item()
+            / 5,
             "That is the sum over all elements. Take their mean.": right * 200,
         }
         _compare(f"For 40 rows of 5 elements and k = {k}, the error", _number(call(x, k)), right, mistakes)
     return (
-        "It equals the sum of the variances of the directions that were left out, divided by D. No linear autoencoder "
-        "with k numbers can do better: PCA is the least that a deep one has to beat."
+        "The error equals the sum of the variances of the dropped directions, divided by D. No linear autoencoder with "
+        "k code dimensions can do better, so PCA is the baseline that a deep autoencoder has to beat."
     )
 
 
@@ -144,14 +143,14 @@ def _purity(call: Callable) -> str:
     for k, right, with_itself in ((1, 0.8, 1.0), (2, 0.6, 0.9)):
         mistakes = {"A point is not its own neighbour: leave out the distance 0 to itself.": with_itself}
         if k == 1:
-            mistakes["That is the share for the two nearest: take k neighbours, beside the point itself."] = 0.6
+            mistakes["That is the share for the two nearest: take k neighbours, not counting the point itself."] = 0.6
         said = f"For five codes at 0, 1, 3, 10 and 11 on a line, labels 0, 0, 1, 1, 1 and k = {k}, the purity"
         _compare(said, _number(call(codes, labels, k)), right, mistakes)
     moved = _number(call(codes + 5, labels, 2))
     _compare("When all codes are moved by 5, the purity", moved, 0.6, {})
     return (
-        "Purity needs no picture, no clusters and no unit: codes that are moved or enlarged have the same. By "
-        "chance it is about a tenth for ten equal classes."
+        "Purity needs no picture and no clusters, and does not change if all codes are shifted or scaled. For ten "
+        "equal classes, it is about a tenth by chance."
     )
 
 
@@ -162,7 +161,7 @@ def _rate_at(call: Callable) -> str:
         right = optimiser.param_groups[0]["lr"]
         mistakes = {
             "The first epoch is 1, so five of them are over when epoch 6 begins.": 3e-3 * 0.1 ** (epoch // 5),
-            "The rate falls every five epochs and not in each.": 3e-3 * 0.1 ** (epoch - 1),
+            "The rate falls every five epochs, not in each one.": 3e-3 * 0.1 ** (epoch - 1),
             "The rate stays the same within five epochs.": 3e-3 * 0.1 ** ((epoch - 1) / 5),
             "The rate falls to a tenth after five epochs; it is not divided by the epoch.": 3e-3 / epoch,
         }
@@ -171,8 +170,8 @@ def _rate_at(call: Callable) -> str:
         schedule.step()
     _compare("With start 1 and every 2, the rate of epoch 3", _number(call(3, 1.0, 2)), 0.1, {})
     return (
-        "From epoch 16 on the rate is a thousandth of the first, and goes on falling. Of a hundred epochs, the last "
-        "eighty change nothing that a curve could show."
+        "From epoch 16 on, the rate is at most a thousandth of the first. Of a hundred epochs, the last eighty change "
+        "nothing that a curve could show."
     )
 
 
@@ -185,16 +184,16 @@ def _generator_losses(call: Callable) -> str:
         result = call(torch.tensor(at))
         if not isinstance(result, tuple | list) or len(result) != 4:
             shape = f"{len(result)} values" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
-            _wrong(f"Four values were expected, and {shape} came back.")
+            _wrong(f"Expected four values, but got {shape}.")
         up, down = 1 / (1 + math.exp(-at)), 1 / (1 + math.exp(at))  # sigmoid(at) and 1 − sigmoid(at)
         right = (-_softplus(at), _softplus(-at), -up, -down)
         for name, ours, value in zip(names, result, right, strict=True):
             mistakes = {
-                "The sign is the other way round.": -value,
-                "That is another of the four: mind their order.": next(
+                "The sign is wrong.": -value,
+                "That is another of the four values: check their order.": next(
                     (v for v in right if _close(_number(ours), v) and v != value), math.nan
                 ),
-                "That is the derivative with respect to σ(l). Go on to the logit l by the chain rule.": (
+                "That is the derivative with respect to σ(l). Use the chain rule to reach the logit l.": (
                     -1 / down if name == names[2] else -1 / up if name == names[3] else math.nan
                 ),
             }
@@ -203,14 +202,14 @@ def _generator_losses(call: Callable) -> str:
                 continue
             if abs(at) == 30 and not _close(number, value, 1e-3):
                 _wrong(
-                    f"At l = {at:g} the {name} is {value:.4g}, and yours is {number:.4g}. In single precision "
+                    f"At l = {at:g} the {name} is {value:.4g}, but yours is {number:.4g}. In single precision "
                     "1 − σ(l) loses all digits: write log σ(l) with softplus or logsigmoid, and 1 − σ(l) as σ(−l)."
                 )
             if abs(at) != 30:
                 _compare(f"At l = {at:g} the {name}", number, value, mistakes)
     return (
-        "At l = −30 the discriminator is sure that the image is false. There the minimax loss has no slope left, and "
-        "the generator learns nothing; the slope of the non-saturating loss is −1. Both slopes are negative everywhere."
+        "At l = −30 the discriminator is sure that the image is generated. There the gradient of the minimax loss "
+        "vanishes, and the generator learns nothing; that of the non-saturating loss is −1. Both are always negative."
     )
 
 
@@ -225,14 +224,14 @@ def _best_discriminator(call: Callable) -> str:
     right = torch.tensor([0.5, 0.75, 1.0, 0.0, 0.5], dtype=torch.float64)
     ours = _numbers(call(p_data, p_model), right)
     if ours.isnan().any():
-        _wrong("Where both probabilities are 0, yours is not a number. Say 0.5 there: neither side ever shows it.")
+        _wrong("Where both probabilities are 0, yours is not a number. Return 0.5 there: the value never occurs.")
     for i, (data, model) in enumerate(zip(p_data.tolist(), p_model.tolist(), strict=True)):
-        said = f"Where data have probability {data:.1f} and the model {model:.1f}, the best discriminator"
-        mistakes = {"That is the probability of a false image: the two are exchanged.": 1 - right[i].item()}
+        said = f"Where the data have probability {data:.1f} and the model {model:.1f}, the best discriminator"
+        mistakes = {"That is the probability of a generated image: you swapped the two.": 1 - right[i].item()}
         _compare(said, ours[i].item(), right[i].item(), mistakes)
     return (
-        "Where the two agree it says one half, and if they agree everywhere it cannot tell them apart. The generator "
-        "has then reached the minimum of the game, at −log 4."
+        "Where the two probabilities are equal, it returns one half. If they are equal everywhere, it cannot tell data "
+        "from model, and the generator has reached the minimum of the game, −log 4."
     )
 
 
@@ -245,15 +244,15 @@ def _class_entropy(call: Callable) -> str:
             _wrong(f"For the counts {counts} yours is not a number. A class without images adds 0: leave it out.")
         mistakes = {
             "That is in nats. Take logarithms to base 2 for bits.": right * math.log(2),
-            "Its sign is the other way round.": -right,
+            "The sign is wrong.": -right,
             "Those are counts. Divide by their sum first.": -sum(count * math.log2(count) for count in counts if count),
         }
         if right == 0 and abs(ours) < 1e-6:
             continue
         _compare(f"For the counts {counts} the entropy in bits", ours, right, mistakes)
     return (
-        "Ten equal classes have log₂ 10 = 3.32 bits, and one class has 0. A generator that leaves out one digit of ten "
-        "still reaches log₂ 9 = 3.17: look at the rarest class as well."
+        "Ten equal classes have log₂ 10 = 3.32 bits, and a single class has 0. A generator that never produces one of "
+        "the ten digits still reaches log₂ 9 = 3.17, so look at the rarest class as well."
     )
 
 
@@ -267,45 +266,45 @@ def _ema(call: Callable) -> str:
         ours = _numbers(call(values, decay), torch.tensor(right)).tolist()
         for i in range(len(values)):
             mistakes = {
-                "Start at the first value, and not at 0.": from_zero[i],
-                "The weights are exchanged: decay belongs to the average so far.": exchanged[i],
+                "Start at the first value, not at 0.": from_zero[i],
+                "The weights are swapped: decay multiplies the average so far.": exchanged[i],
             }
             _compare(f"For {values} and decay {decay} the average after value {i + 1}", ours[i], right[i], mistakes)
     return (
-        "A decay of 0.999 looks back over about 1 / (1 − 0.999) = 1,000 values. Taken over a generator's "
-        "weights, it averages out the circles in which the two players drive each other."
+        "A decay of 0.999 averages over about 1 / (1 − 0.999) = 1,000 values. Applied to a generator's weights, it "
+        "averages out the oscillations of the two players around each other."
     )
 
 
 CHECKS: dict[str, tuple[str, str, Callable]] = {
     "02.1": (
         "as_printed(mse, images, batch_size)",
-        "one number: the mean errors of all batches, summed and divided by the number of images",
+        "one number: the sum of the mean errors of all batches, divided by the number of images",
         _as_printed,
     ),
     "02.2": (
         "pca_error(x, k)",
-        "one number: the mean squared error of an element of x (N, D) after PCA with k components",
+        "one number: the mean squared error per element of x (N, D) after PCA with k components",
         _pca_error,
     ),
     "02.3": (
         "purity(codes, labels, k)",
-        "one number from 0 to 1: the share of the k nearest other codes that have the same label, mean over all codes",
+        "one number from 0 to 1: the share of the k nearest other codes with the same label, averaged over all codes",
         _purity,
     ),
     "02.4": (
         "rate_at(epoch, start=3e-3, every=5)",
-        "one number: the learning rate in that epoch, counted from 1, which falls to a tenth after every 5 epochs",
+        "one number: the learning rate in that epoch, counted from 1; it falls to a tenth after every 5 epochs",
         _rate_at,
     ),
     "05.1": (
         "generator_losses(logit)",
-        "four numbers: log(1 − σ(l)), −log σ(l), and the derivatives of the one and of the other with respect to l",
+        "four numbers: log(1 − σ(l)), −log σ(l), and their derivatives with respect to l, in this order",
         _generator_losses,
     ),
     "05.2": (
         "best_discriminator(p_data, p_model)",
-        "a tensor of the shape of p_data: the probability that each value is real, and 0.5 where both are 0",
+        "a tensor of the shape of p_data: the probability that each value is real, or 0.5 where both are 0",
         _best_discriminator,
     ),
     "05.3": (
@@ -315,7 +314,7 @@ CHECKS: dict[str, tuple[str, str, Callable]] = {
     ),
     "05.4": (
         "ema(values, decay)",
-        "a list as long as values: the first value, then always decay · the last average + (1 − decay) · the value",
+        "a list as long as values: the first value, then decay · the previous average + (1 − decay) · the value",
         _ema,
     ),
 }

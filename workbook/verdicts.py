@@ -1,7 +1,7 @@
-"""Verdicts: what a notebook measured, held against what the report says. The one place where they are computed.
+"""Verdicts: our measurements compared with the values in the reports. They are computed only here.
 
-Pure functions of an item of ``data/reports.toml`` and of what was recorded for it. A notebook cannot hand in a verdict,
-a tolerance or an excuse, and an error of the report never changes the verdict on our runs.
+A verdict is a pure function of an item of ``data/reports.toml`` and of what was recorded for it. A notebook cannot set
+a verdict or a tolerance, and an error in the report never changes the verdict on our runs.
 """
 
 import math
@@ -16,19 +16,19 @@ LEVEL = 0.05  # the prediction interval holds 95 %
 VERDICTS = {
     "reproduced": (
         "✔",
-        "the reported value lies in the 95 % prediction interval of our runs at its settings, or is equal",
+        "the reported value lies in the 95 % prediction interval of our runs at its settings, or equals our value",
     ),
     "not reproduced": ("✘", "it does not"),
-    "supported": ("◆", "what the report claims of a picture or in an answer holds in our runs"),
-    "contradicted": ("◇", "the opposite holds"),
+    "supported": ("◆", "a claim of the report about a picture or in an answer holds in our runs"),
+    "contradicted": ("◇", "the opposite of the claim holds"),
     "undecided": ("?", "only one run, or a claim that was not tested or that our runs cannot settle"),
     "not comparable": ("≠", "other data, another machine, or a chapter not yet trained at the report's settings"),
-    "drawn": ("▦", "a picture without a claim that could be tested"),
-    "answered": ("✎", "a task that asserts nothing"),
-    "used as stated": ("=", "a setting; this is never a success"),
-    "changed": ("Δ", "a setting that our run does not use"),
-    "inconsistent": ("!", "a setting on which the report contradicts itself"),
-    "not yet": ("…", "no notebook has recorded it"),
+    "drawn": ("▦", "a picture without a testable claim"),
+    "answered": ("✎", "a task without a claim"),
+    "used as stated": ("=", "our run uses the reported setting; this does not count as reproduced"),
+    "changed": ("Δ", "our run uses another setting"),
+    "inconsistent": ("!", "the report contradicts itself on this setting"),
+    "not yet": ("…", "no notebook has recorded this item"),
 }
 
 
@@ -50,9 +50,9 @@ def judge(
 ) -> Verdict:
     """The verdict on an item.
 
-    ``entry`` is what was recorded for it, ``drawn`` whether its figure is there, ``claims`` what the report claims of
-    it, as tested by the notebook, ``inconsistent`` how the report contradicts itself on a setting, and ``behind`` why
-    this run cannot speak about the report's settings.
+    ``entry`` is what was recorded for it. ``drawn`` says whether its figure exists. ``claims`` are the report's claims,
+    as tested by the notebook. ``inconsistent`` lists how the report contradicts itself on a setting. ``behind`` says
+    why this run does not use the report's settings.
     """
     if entry is None and not drawn:
         return Verdict("not yet")
@@ -73,7 +73,7 @@ def judge(
 
 
 def _setting(item: Mapping, entry: Mapping, inconsistent: Sequence[str]) -> Verdict:
-    """Whether our run uses what the report states. Keys that were not recorded, or are not judged, do not count."""
+    """Whether our run uses the reported setting. Keys that were not recorded, or are not judged, do not count."""
     if inconsistent:
         return Verdict("inconsistent", "; ".join(inconsistent))
     stated, used = item.get("reported"), entry.get("value")
@@ -86,7 +86,7 @@ def _setting(item: Mapping, entry: Mapping, inconsistent: Sequence[str]) -> Verd
 
 
 def _claimed(claims: Sequence[Mapping]) -> Verdict:
-    """Contradicted if one claim is, else undecided if one is, else supported."""
+    """Contradicted if any claim is; otherwise undecided if any claim is; otherwise supported."""
     if against := [c["statement"] for c in claims if c["contradicted"]]:
         return Verdict("contradicted", "; ".join(against))
     if not_shown := [c["statement"] for c in claims if not c["supported"]]:
@@ -117,9 +117,9 @@ def _measured(item: Mapping, entry: Mapping) -> Verdict:
 
 
 def beaten(item: Mapping, entry: Mapping | None) -> str:
-    """By how much our improved runs beat the report; empty if they do not, or if nobody can tell.
+    """By how much our improved runs beat the report; empty if they do not, or if that cannot be decided.
 
-    Their interval has to lie beyond the reported value wholly, for every number that is compared.
+    The whole interval of our runs must be better than the reported value, for every number that is compared.
     """
     if item["class"] != "measured" or item["better"] not in ("higher", "lower") or "not_comparable" in item:
         return ""
@@ -137,7 +137,7 @@ def beaten(item: Mapping, entry: Mapping | None) -> str:
 
 
 def _miss(item: Mapping, name: tuple, theirs: object, ours: list, entry: Mapping) -> str:
-    """ "" if a reported number agrees with our runs; else where ours lie: lower, higher or different."""
+    """ "" if a reported number agrees with our runs; otherwise how ours are: lower, higher or different."""
     if isinstance(theirs, bool | str) or any(isinstance(value, bool | str) for value in ours):
         return "" if all(value == theirs for value in ours) else "different"
     if item.get("exact"):
@@ -153,15 +153,15 @@ def _miss(item: Mapping, name: tuple, theirs: object, ours: list, entry: Mapping
 
 
 def prediction(values: Sequence[float], images: int | None = None, level: float = LEVEL) -> tuple[float, float]:
-    """Where one more run falls with probability 1 − ``level``: Student's t over two or more runs.
+    """Interval that contains one further run with probability 1 − ``level``, by Student's t over two or more runs.
 
-    A share of ``images`` test images has the spread of sampling on top.
+    For a share of ``images`` test images, the sampling error is added.
     """
     from scipy.stats import norm, t  # takes a second to import
 
     n, mean = len(values), statistics.fmean(values)
     if n < 2:
-        raise ValueError(f"an interval needs two runs or more, got {n}: record one value a seed with runs=")
+        raise ValueError(f"an interval needs two runs or more, got {n}: record one value per seed with runs=")
     half = t.ppf(1 - level / 2, n - 1) * statistics.stdev(values) * math.sqrt(1 + 1 / n)
     if images and 0 <= mean <= 1:
         half = math.hypot(half, norm.ppf(1 - level / 2) * math.sqrt(mean * (1 - mean) / images))
@@ -169,7 +169,7 @@ def prediction(values: Sequence[float], images: int | None = None, level: float 
 
 
 def half_digit(number: float, decimals: int | None = None) -> float:
-    """Half a unit of the last printed digit: 0.98 stands for 0.975 to 0.985."""
+    """Half a unit of the last printed digit: 0.98 means any value from 0.975 to 0.985."""
     exponent = -decimals if decimals is not None else Decimal(str(number)).as_tuple().exponent
     return 0.5 * 10.0**exponent
 
@@ -187,7 +187,7 @@ def leaves(value: object, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], o
 
 
 def targets(item: Mapping) -> dict[tuple[str, ...], object]:
-    """The reported numbers that ours are held against."""
+    """The reported numbers with which ours are compared."""
     target = leaves(item.get("comparable", item.get("reported")))
     judged = item.get("judged")
     return {name: value for name, value in target.items() if judged is None or set(judged) & set(name)}

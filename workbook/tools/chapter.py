@@ -1,10 +1,10 @@
-"""The chapter as it ran, for a code host: an executed notebook becomes README.md beside its figures.
+"""Chapters for a code host: an executed notebook becomes README.md beside its figures.
 
-``run_notebook`` writes it with the figures. After an edit to this file, write it again from the executed copies of all
-notebooks: ``python -m workbook.tools.chapter [--profile full] [--seed 0]``.
+``run_notebook`` writes it with the figures. After an edit to this file, rewrite all chapters from the executed copies:
+``python -m workbook.tools.chapter [--profile full] [--seed 0]``.
 
-Equations, prose, tables and the lesson's code stay as they are; the code of figures and records, and the solutions, are
-there to be unfolded; images are linked. Nothing in the file tells one run from the next: no durations, no machine.
+Equations, prose, tables and lesson code are copied; solutions, and the code of figures and records, are collapsed;
+images are linked. The file contains no durations and no machine, so equal results give equal files.
 """
 
 import argparse
@@ -18,28 +18,28 @@ from lib.atomic import write_atomic
 from workbook import paths
 from workbook.profiles import PROFILES
 
-LESSON_LINES = 25  # an untagged cell that is longer is folded
+LESSON_LINES = 25  # longer untagged cells are collapsed
 HIDDEN = {"parameters", "injected-parameters"}
 FOLDED = {"figure": "Code of the figure", "record": "Code that records the results", "solution": "Solution"}
 KEEPS_BOOK = re.compile(r"\bbook\.(?:figure|record|answer|claim|reported_claim|demonstrates|check)\(")
-ONLY_SHOWS = re.compile(r"show\.source\([^()]*\)")  # such a call says nothing beside what it shows
+ONLY_SHOWS = re.compile(r"show\.source\([^()]*\)")  # only the output of such a call is shown
 LITERAL = re.compile(r"^(```+|~~~+).*?^\1$|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$", re.MULTILINE | re.DOTALL)
 TAG = re.compile(r"</?(?!(?:details|summary|img)\b)[A-Za-z][\w-]*(?:\s[^<>]*)?/?>|<!--.*?-->", re.DOTALL)
 LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=(?:\s+\"[^\"]*\")?\))")
 IMAGE_LINK = re.compile(r"(?<=\bsrc=\")([^\"]+)(?=\")")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BAR = re.compile(r"\d+%\|.*\|")  # a progress bar
-SECONDS = "*It speaks of measured durations, which differ from run to run: see [timings.json](timings.json).*"
+SECONDS = "*This text contains measured durations, which differ from run to run: see [timings.json](timings.json).*"
 
 
 def write(executed: Path, notebook: str, profile: str, seed: int, out: Path, place: Path) -> Path:
-    """Write README.md into the folder ``out``, with links that hold in ``place``, where the folder ends up."""
+    """Write README.md into the folder ``out``, with links that are valid in ``place``, its final folder."""
     cells = json.loads(executed.read_text())["cells"]
     source, board = paths.NOTEBOOKS / f"{notebook}.ipynb", place.parent / "scoreboard.md"
     links = f"[notebook]({_relative(source, place)}) · [scoreboard]({_relative(board, place)})"
     head = f"*The chapter as it ran in profile {profile}, seed {seed}. To run or change it: {links}*"
     title, *rest = [part for cell in cells for part in _cell(cell, place)] or [f"# {notebook}"]
-    first, _, below = title.partition("\n")  # the line on this run stands between the title and what follows it
+    first, _, below = title.partition("\n")  # the line about this run comes right after the title
     parts = [first, head, *([below.strip()] if below.strip() else []), *rest]
     text = "\n\n".join(parts).replace(str(paths.ROOT) + "/", "").replace(str(Path.home()), "~")
     path = out / "README.md"
@@ -70,7 +70,7 @@ def _cell(cell: dict, place: Path) -> list[str]:
 
 
 def _summary(text: str, metadata: dict) -> str | None:
-    """What the fold of a cell says; None for a cell that stays open."""
+    """The summary line of a collapsed cell; None for a cell that stays open."""
     tags = metadata.get("tags", [])
     if "solution" in tags and (named := re.match(r"# solution (\S+)", text)):
         return f"Solution {named[1]}"
@@ -86,18 +86,18 @@ def _summary(text: str, metadata: dict) -> str | None:
 
 
 def _output(output: dict, place: Path) -> str:
-    """What a cell showed as a block of Markdown; empty for what is left out."""
+    """An output of a cell as a block of Markdown; empty if it is left out."""
     if output["output_type"] == "stream":
         text = _plain("".join(output["text"])) if output["name"] == "stdout" else ""
         return _fence(text, "text") if text else ""
     data = {kind: "".join(content) for kind, content in output.get("data", {}).items() if "json" not in kind}
     about = output.get("metadata", {})
     if any("widget" in kind for kind in output.get("data", {})):
-        return "*In JupyterLab, there are controls here.*"
+        return "*JupyterLab shows interactive controls here.*"
     if "image/png" in data:
         image = about.get("image/png", {})
         if not {"file", "alt"} <= image.keys():
-            return "*A picture stands here in the notebook; only those of `book.figure` are saved.*"
+            return "*The notebook shows a picture here; only pictures from `book.figure` are saved.*"
         return f"![{_alt(image['alt'])}]({image['file']})"
     if "text/markdown" in data:
         text = data["text/markdown"].strip()
@@ -116,24 +116,24 @@ def _folded(summary: str, *blocks: str) -> str:
 
 
 def _fence(text: str, language: str) -> str:
-    """A fenced block, whose fence is longer than any in the text."""
+    """A fenced block, with a fence longer than any in the text."""
     fence = "`" * max(3, 1 + max(map(len, re.findall(r"`+", text)), default=0))
     return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _plain(text: str) -> str:
-    """Printed text as it stands in the end: no colours, no progress bars, nothing that was overwritten."""
+    """The final state of printed text, without colours, progress bars and overwritten lines."""
     lines = [line.rstrip("\r").rsplit("\r", 1)[-1].rstrip() for line in ANSI.sub("", text).split("\n")]
     return "\n".join(line for line in lines if not BAR.search(line)).strip("\n")
 
 
 def _alt(text: str) -> str:
-    """Alt text inside the brackets of a link."""
+    """Alt text, escaped for the brackets of a link."""
     return re.sub(r"([\\\[\]`*_<$])", r"\\\1", text)
 
 
 def _prose(markdown: str, place: Path) -> str:
-    """Markdown with links that hold in ``place`` and without HTML; code and equations are left alone."""
+    """Markdown without HTML, and with links that are valid in ``place``; code and equations are not changed."""
     parts, end = [], 0
     for literal in LITERAL.finditer(markdown):
         parts += [_text(markdown[end : literal.start()], place), literal[0]]
@@ -148,7 +148,7 @@ def _text(markdown: str, place: Path) -> str:
 
 
 def _link(target: str, place: Path) -> str:
-    """A link of a notebook, seen from ``place``. Other notebooks are linked as they ran."""
+    """A link of a notebook, as seen from ``place``. Links to other notebooks lead to their chapters."""
     file, mark, anchor = target.partition("#")
     if not file or re.match(r"[a-z][a-z+.-]*:", file):
         return target
