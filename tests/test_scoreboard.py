@@ -187,7 +187,7 @@ def test_errata_are_listed_with_source_claim_and_correction(place):
     for error in errata():
         assert f"## {error['id']}\n\n**{error['title']}** ({error['kind']})\n" in page
         assert f"- Corrected: {error['corrected']}\n- Source: {error['source']}\n- Claim: {error['claim']}\n" in page
-    assert page.count("**and did not in this run**") == 1
+    assert page.count("**did not demonstrate the claim in this run**") == 1
 
 
 def test_several_seeds_are_written_above_the_folders_of_the_seeds(place):
@@ -206,9 +206,9 @@ def test_stale_trainings_are_those_of_the_profile_and_seed_that_is_shown(place):
     stale = {"stale": {"cnn-1.safetensors": "lib.models.cnn.CNN changed"}}
     place(profile="smoke", seed=3, timings=stale)
     place()
-    assert "Stale" not in scoreboard.write().read_text()
+    assert "Out of date" not in scoreboard.write().read_text()
     text = scoreboard.write("smoke", [3]).read_text()
-    assert "**Stale:** 1 released" in text
+    assert "**Out of date:** 1 released" in text
     assert "- `cnn-1.safetensors`: lib.models.cnn.CNN changed" in text
 
 

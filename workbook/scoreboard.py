@@ -1,4 +1,4 @@
-"""The scoreboard: what reproduces, what does not and why, a page for each report, and the errors in the reports.
+"""The scoreboard: what is reproduced, what is not and why, a page for each report, and the errors in the reports.
 
 Verdicts come from ``workbook.verdicts``; this module reads the records and writes Markdown that a code host can show.
 """
@@ -18,12 +18,12 @@ from workbook.records import errata, load_results, reports
 from workbook.verdicts import VERDICTS, beaten, judge, leaves, targets
 
 WIDEST_CELL = 160
-HEADING = "## How much reproduces"  # of the README; the code below writes what stands under it
+HEADING = "## How much reproduces"  # a heading of the README; this module writes the section below it
 MISSES = ("not reproduced", "contradicted", "inconsistent")
 
 
 class Row(NamedTuple):
-    """One item, its verdict, and what stands behind it."""
+    """One item, its verdict, and the evidence for it."""
 
     item: dict
     verdict: str
@@ -84,7 +84,7 @@ def demonstrated(profile: str = "full", seeds: Sequence[int] = (0,)) -> dict[str
 
 
 def _pooled(entries: list[dict]) -> dict | None:
-    """One entry made of those of several seeds; a run that two of them share counts once."""
+    """The entries of several seeds as one; a run that two seeds share counts once."""
     if len(entries) < 2:
         return entries[0] if entries else None
     runs = [run for e in entries for run in e.get("runs") or ([e["value"]] if "value" in e else [])]
@@ -101,7 +101,7 @@ def coverage(table: list[Row]) -> dict[str, Counter]:
 
 
 def _numbers(item: dict, runs: list) -> str:
-    """Mean ± standard deviation over runs; of a measured item, only what is compared."""
+    """Mean ± standard deviation over runs; for a measured item, only of the numbers that are compared."""
     names = list(targets(item)) if item["class"] == "measured" else [()]
     texts = []
     for name in names:
@@ -124,7 +124,7 @@ def _short(value: object, limit: int = 90) -> str:
 
 
 def table_cell(text: str, limit: int = WIDEST_CELL) -> str:
-    """Text for a cell of a table: one line, cut to what a page can show, pipes escaped."""
+    """Text for a table cell: one line, cut to a width that a page can show, with escaped pipes."""
     return _cut(" ".join(text.split()), limit).replace("|", "\\|")
 
 
@@ -141,11 +141,11 @@ def summary(table: list[Row], link: str = "", stem: str = "scoreboard") -> str:
     wrong = sum(row.verdict == "reproduced" and row.errors != "sound" for row in table)
     lines = [
         f"Of {len(table)} items, **{total['reproduced']} numbers reproduce and {total['not reproduced']} do not**; "
-        f"{wrong} of those that reproduce carry an error of the report. Our improved runs beat {better.total()}. "
-        f"{total['supported']} claims of the reports are supported, {total['contradicted']} contradicted. "
-        f"{total['undecided']} items are undecided and {total['not comparable']} not comparable, most because their "
-        f"chapter has too few runs, or does not train at the report's settings yet. The reports hold {errors.total()} "
-        f"[errors]({link}errata.md) that we know of.\n",
+        f"{wrong} of the reproduced numbers are affected by an error in the report. Our improved runs beat "
+        f"{better.total()} of the reported numbers. {total['supported']} claims of the reports are supported, "
+        f"{total['contradicted']} contradicted. {total['undecided']} items are undecided and "
+        f"{total['not comparable']} not comparable, mostly because their chapters have too few runs or do not train at "
+        f"the report's settings yet. We know of {errors.total()} [errors]({link}errata.md) in the reports.\n",
         "| | " + " | ".join(f"[{name}]({link}{stem}-{name}.md)" for name in counts) + " | all |",
         "|---|" + "---:|" * (len(counts) + 1),
     ]
@@ -180,7 +180,7 @@ def markdown(table: list[Row], profile: str = "full", seeds: Sequence[int] = (0,
         "## What did not reproduce, and why\n",
         "Numbers, claims, and settings on which a report contradicts itself. Errata change no verdict on a number.\n",
         misses(table, stem),
-        *(["## Claims of our own that failed in this run\n", *failed] if failed else []),
+        *(["## Our own claims that failed in this run\n", *failed] if failed else []),
         f"## Every item\n\n{pages} · [errors in the reports](errata.md)\n",
         "## What the verdicts mean\n",
         "\n".join(f"- {mark} **{name}**: {meaning}." for name, (mark, meaning) in VERDICTS.items()) + "\n",
@@ -189,7 +189,7 @@ def markdown(table: list[Row], profile: str = "full", seeds: Sequence[int] = (0,
 
 
 def report_page(table: list[Row], report: dict, folder: str = "", stem: str = "scoreboard") -> str:
-    """One report: its items in its own order, with what they show, and links into the chapters in ``folder``."""
+    """One report: its items in the report's order, with thumbnails, and links to the chapters in ``folder``."""
     lines = [f"# {report['id']}\n\n{report['title']}\n\n[Summary]({stem}.md) · [errors in the reports](errata.md)"]
     for section in report["sections"]:
         there = [r for r in table if (r.item["report"], r.item["section"]) == (report["id"], section["n"])]
@@ -211,28 +211,34 @@ def _cells(row: Row, folder: str) -> list[str]:
 
 
 def errata_page(profile: str = "full", seeds: Sequence[int] = (0,), folder: str = "", stem: str = "scoreboard") -> str:
-    """The errors in the reports: root causes, each with its source, what demonstrates it, and the corrected value."""
-    said = {True: "and does", False: "**and did not in this run**", None: "and does not test it yet"}
+    """The errors in the reports: root causes, each with its source, a claim that demonstrates it, and a correction."""
+    said = {
+        True: "demonstrates the claim",
+        False: "**did not demonstrate the claim in this run**",
+        None: "does not test the claim yet",
+    }
     shown = demonstrated(profile, seeds)
     lines = [f"# Errors in the reports\n\nRoot causes, from `data/errata.toml`. [Scoreboard]({stem}.md)"]
     for error in errata():
         chapter = f"[{error['notebook']}]({folder}{error['notebook']}/README.md)"
         about = {key.capitalize(): error[key] for key in ("report", "reported", "corrected", "source", "claim")}
         about["Items"] = ", ".join(f"`{item}`" for item in error["items"])
-        about["Chapter"] = f"{chapter} has to demonstrate the claim {said[shown[error['id']]]}."
+        about["Chapter"] = f"{chapter} {said[shown[error['id']]]}."
         lines.append(f"\n## {error['id']}\n\n**{error['title']}** ({error['kind']})\n")
         lines += [f"- {key}: {text}" for key, text in about.items()]
     return "\n".join(lines) + "\n"
 
 
 def _stale(profile: str, seeds: Sequence[int]) -> list[str]:
-    """A paragraph on released trainings whose code has changed since, as these runs met them."""
+    """A paragraph on released models that these runs trained again because their code has changed."""
     found: dict[str, str] = {}
     for path in sorted(path for seed in seeds for path in results_dir(profile, seed).glob("*/timings.json")):
         found |= json.loads(path.read_text()).get("stale", {})
     listed = "".join(f"\n- `{file}`: {why}" for file, why in sorted(found.items()))
     return (
-        [f"**Stale:** {len(found)} released trainings ran again: their code has changed.\n{listed}\n"] if found else []
+        [f"**Out of date:** {len(found)} released models were trained again: their code changed.\n{listed}\n"]
+        if found
+        else []
     )
 
 
