@@ -117,6 +117,15 @@ def test_runs_that_do_not_fit_are_named(book, arguments, message):
     assert not (book.folder / "results.json").exists()
 
 
+@pytest.mark.parametrize("former", ["tolerance", "report_wrong", "compare"])
+def test_a_notebook_hands_in_no_verdict_of_its_own(book, former):
+    with pytest.raises(TypeError, match=former):
+        book.record("linma2472.num-cnn-params", 1, **{former: 0.1})
+    with pytest.raises(TypeError, match=former):
+        book.answer("linma2472.q-2.1", "Two.", value=1, **{former: 0.1})
+    assert not (book.folder / "results.json").exists()
+
+
 def test_a_question_keeps_its_answer_and_its_value_in_any_order(book):
     question = "linma2472.q-2.1"
     book.record(question, runs=[1, 3])

@@ -87,9 +87,6 @@ class Book:
         note: str | None = None,
         seconds: bool = False,
         durations: dict[str, float] | None = None,
-        compare: object = None,  # these three are still accepted, and no longer stored
-        tolerance: object = None,
-        report_wrong: object = None,
     ) -> None:
         """Store what this notebook measured for an item: numbers, text, or lists and dicts of them.
 
@@ -132,8 +129,6 @@ class Book:
         If the report's answer is a number, give its ``value`` and the other arguments of ``record``.
         """
         item = self._question(item, text)
-        for former in ("compare", "tolerance", "report_wrong"):  # still accepted, and no longer stored
-            measured.pop(former, None)
         if value is not None or measured:
             self.record(item, value, seconds=seconds, **measured)
         self._answer(item, " ".join(text.split()), seconds)
