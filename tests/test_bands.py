@@ -75,10 +75,11 @@ def test_single_cells_do_not_pose_as_the_reports():
 
 
 def test_vae():
-    value = results("04_vae_latent20")["cpsc453.num-vae-loss"]["value"]
-    assert 95 < value["importance_weighted"] < value["min_test_loss"] - 1
-    assert value["min_test_loss"] <= 100.764
-    assert value["lowest_on_test"] <= value["min_test_loss"]
+    items = results("04_vae_latent20")
+    value, (improved,) = items["cpsc453.q-4.1.0"]["value"], items["cpsc453.num-vae-loss"]["improved"]
+    assert 95 < value["importance_weighted"] < improved["min_test_loss"] - 1
+    assert improved["min_test_loss"] <= 100.764 < items["cpsc453.num-vae-loss"]["value"]["min_test_loss"]
+    assert value["lowest_on_test"] <= improved["min_test_loss"]
     assert 15 <= value["active_dimensions"] <= 20
 
 
