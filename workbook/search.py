@@ -1,7 +1,7 @@
-"""Hyperparameter search: an Optuna study that is kept, goes on after an interruption, and can be shared.
+"""Hyperparameter search: Optuna studies that are stored, resume after an interruption, and can be shared.
 
-Studies lie in a SQLite file beside the trained models, or in the database that OPTUNA_STORAGE names: then several
-processes and machines work on the same one.
+Studies are stored in a SQLite file beside the trained models, or in the database that OPTUNA_STORAGE names. With a
+database, several processes and machines can share a study.
 """
 
 import math
@@ -24,8 +24,8 @@ from workbook.paths import cache_dir
 
 Report = Callable[[int, float], None]
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-WARM_UP = 8  # trials that are drawn at random before TPE models them; the pruner waits for half as many
-HEARTBEAT = 5  # seconds; a trial whose process has been silent for three times as long is given to another
+WARM_UP = 8  # random trials before TPE starts to model; the pruner waits for half as many
+HEARTBEAT = 5  # seconds; after three missed heartbeats, another process takes over the trial
 
 
 def search(
@@ -39,19 +39,19 @@ def search(
     seed: int = 0,
     **settings: object,
 ) -> optuna.Study:
-    """Look for the choice from ``space`` {parameter: candidates} with the lowest value.
+    """Search ``space`` {parameter: candidates} for the choice with the lowest value.
 
-    The value of a choice is ``evaluate(report, **choice, **settings)``, which calls ``report(step, value)`` as it goes
-    on; that call ends a pruned trial.
+    The value of a choice is ``evaluate(report, **choice, **settings)``. While it runs, ``evaluate`` calls
+    ``report(step, value)``, which also ends a pruned trial.
 
-    ``sampler`` is "tpe", a model of what good trials have in common (Bergstra et al. 2011), with a pruner that stops a
-    trial when it is not among the best quarter of the others at the same step; or "random", which does neither.
-    ``first`` is a choice to begin with, what one would take without a search.
+    ``sampler`` is "tpe" or "random". "tpe" models what good trials have in common (Bergstra et al. 2011), and a pruner
+    stops each trial that is not among the best quarter of the others at the same step. "random" does neither. ``first``
+    is the choice of the first trial, for example what one would take without a search.
 
-    A study belongs to its code, settings and seed, as a trained model does: the same search goes on from where it was
-    left, until ``trials`` are finished, and a choice that was finished before is not computed again. A finished one is
-    kept and released like a training, unless it is shared through OPTUNA_STORAGE. Raises ValueError for an unknown
-    sampler or an OPTUNA_STORAGE that cannot be opened.
+    Like a trained model, a study is identified by its code, settings and seed. The same search resumes where it
+    stopped, until ``trials`` are finished; a choice that was finished before is not evaluated again. A finished study
+    is cached and released like a trained model, unless it is shared through OPTUNA_STORAGE. Raises ValueError for an
+    unknown sampler or an OPTUNA_STORAGE that cannot be opened.
     """
     if sampler not in ("tpe", "random"):
         raise ValueError(f'sampler must be "tpe" or "random", got {sampler!r}')
@@ -71,7 +71,7 @@ def search(
 
 
 def _kept(**asked: object) -> tuple[dict, dict]:
-    """A search as a training that is kept: no weights, and as its history what the study tried."""
+    """A search in the form of a training function: no weights, and the trials of the study as its history."""
     study = _searched(**asked)
     trials = [
         {
@@ -96,7 +96,7 @@ def _searched(
     seed: int,
     settings: dict[str, object],
 ) -> optuna.Study:
-    """The study of a search once ``trials`` of it are finished."""
+    """The study of a search after ``trials`` are finished."""
     study = _open(name, evaluate, [space, first, sampler, seed, settings])
     if first and all(t.state == TrialState.FAIL for t in study.get_trials(deepcopy=False)):
         study.enqueue_trial(first)
@@ -114,13 +114,13 @@ def _searched(
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        # a trial that was interrupted begins anew: the checkpoints of the search as a whole are no trial's own
+        # an interrupted trial starts again: the checkpoints of the whole search do not belong to one trial
         with checkpoints(cache_dir() / "none", every=math.inf):
             return evaluate(report, **choice, **settings)
 
     def prepare(study: optuna.Study, _: object = None) -> None:
         taken = sum(t.state != TrialState.FAIL for t in study.get_trials(deepcopy=False))
-        draw = seed * 1_000_003 + taken  # the same whether the trials before were drawn now or in another process
+        draw = seed * 1_000_003 + taken  # does not depend on which process drew the earlier trials
         if sampler == "tpe":
             study.sampler = optuna.samplers.TPESampler(seed=draw, n_startup_trials=WARM_UP)
             study.pruner = optuna.pruners.PercentilePruner(25.0, n_startup_trials=WARM_UP // 2)
@@ -131,7 +131,7 @@ def _searched(
         return len(study.get_trials(deepcopy=False, states=FINISHED))
 
     if (done := finished()) < trials:
-        enough = MaxTrialsCallback(trials, states=FINISHED)  # which also counts those of other processes
+        enough = MaxTrialsCallback(trials, states=FINISHED)  # also counts the trials of other processes
         with progress.shown(f"search, {sampler}", trials, done, "trial") as advance:
             prepare(study)
             study.optimize(objective, callbacks=[enough, prepare, lambda *_: advance(finished())])
@@ -139,7 +139,7 @@ def _searched(
 
 
 def _open(name: str, evaluate: Callable, about: list) -> optuna.Study:
-    """The study of this code on these settings, empty if there is none."""
+    """The study for this code and these settings; a new one if there is none."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         sources: dict[str, str] = {}
@@ -155,12 +155,12 @@ def _open(name: str, evaluate: Callable, about: list) -> optuna.Study:
         try:
             storage = _storage(url)
             break
-        except (ArgumentError, ImportError) as error:  # no address, or of a database without its module
+        except (ArgumentError, ImportError) as error:  # not an address, or the database's Python module is missing
             raise _unusable(error) from error
-        except Exception as error:  # another process may be making the tables at the same moment
+        except Exception as error:  # another process may be creating the tables right now
             if not left:
                 raise _unusable(error) from error
-            time.sleep(0.1 + os.getpid() % 10 / 20)  # not as long as the other one waits
+            time.sleep(0.1 + os.getpid() % 10 / 20)  # different waits for different processes
     return optuna.create_study(storage=storage, study_name=f"{name}-{key[:16]}", load_if_exists=True)
 
 

@@ -1,4 +1,4 @@
-"""Data sets in memory: ``mnist`` reads them, ``Split`` holds them, the rest prepares them for a network."""
+"""Data sets in memory: ``mnist`` reads them, ``Split`` holds them, the other functions prepare them for a network."""
 
 from lib.data.files import DataError, fetch, mnist
 from lib.data.tensors import (

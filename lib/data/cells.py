@@ -2,7 +2,7 @@
 
 ``load`` looks for files in a folder. For the report's data (Shekhar et al. 2016, retinal bipolar cells, 26 clusters)
 these are GSE81904_BipolarUMICounts_Cell2016.txt.gz from GEO, and clust_retinal_bipolar.txt from the Single Cell Portal.
-A ``.h5ad`` or ``.loom`` file will do as well. If the folder is empty, ``load`` returns real data that come with scanpy.
+A ``.h5ad`` or ``.loom`` file also works. If the folder is empty, ``load`` returns real data that come with scanpy.
 """
 
 from pathlib import Path
@@ -21,13 +21,14 @@ QUALITY = {"min_genes": 500, "min_cells": 30}  # two of the thresholds of Shekha
 
 
 class CellsError(ValueError):
-    """A file of cells cannot be used; the message names it and says what was expected."""
+    """A file of cells cannot be used. The message names the file and says what was expected."""
 
 
 def load(folder: Path) -> anndata.AnnData:
-    """The cells in ``folder``, or the bundled substitute if it holds none; ``uns["name"]`` says which.
+    """The cells in ``folder``, or scanpy's bundled cells if the folder has none; ``uns["name"]`` says which.
 
-    ``X`` (cells, genes) is sparse, ``obs["label"]`` the known type. Raises CellsError if files are there but unusable.
+    ``X`` (cells, genes) is sparse; ``obs["label"]`` is the known cell type. Raises CellsError for files that cannot be
+    used.
     """
     files = sorted(p for p in folder.glob("*") if p.is_file() and not p.name.startswith("."))
     if counts := [p for p in files if p.name.endswith(".txt.gz")]:
@@ -52,9 +53,10 @@ def load(folder: Path) -> anndata.AnnData:
 
 
 def read(path: Path, label: str | None = None) -> anndata.AnnData:
-    """Cells of an ``.h5ad`` or ``.loom`` file, with the known types from column ``label`` (default: a usual name).
+    """Cells of an ``.h5ad`` or ``.loom`` file, with the known types from column ``label``.
 
-    Raises CellsError for another format, a missing column, or cells without a label.
+    By default, the first of LABEL_COLUMNS that the file has. Raises CellsError for another format, a missing column, or
+    cells without a label.
     """
     if path.suffix in (".pkl", ".pickle", ".p"):
         raise CellsError(
@@ -73,11 +75,11 @@ def read(path: Path, label: str | None = None) -> anndata.AnnData:
 
 
 def read_umi(counts: Path, clusters: Path) -> anndata.AnnData:
-    """UMI counts, tab-separated with genes as rows and cells as columns, and the table of their clusters.
+    """Cells from UMI counts (tab-separated, genes as rows, cells as columns) and a table of their clusters.
 
     The cluster table has two header lines, NAME CLUSTER … and TYPE group …, as the Single Cell Portal prescribes.
-    Cells that are missing in it are left out: the authors gave clusters only to those that passed their checks.
-    Raises CellsError for files of another form, or if no cell has a cluster.
+    Cells that are missing from it are left out: the authors clustered only the cells that passed their quality checks.
+    Raises CellsError if the files have another format, or if no cell has a cluster.
     """
     try:
         table = pd.read_csv(clusters, sep="\t", dtype=str, keep_default_na=False)
@@ -92,7 +94,7 @@ def read_umi(counts: Path, clusters: Path) -> anndata.AnnData:
 
     genes, blocks, labelled = [], [], None
     try:
-        # a thousand genes at a time; a gene may be called NA
+        # read a thousand genes at a time; NA is a valid gene name
         whole = {"sep": "\t", "index_col": 0, "keep_default_na": False, "na_values": [""]}
         for block in pd.read_csv(counts, chunksize=1000, **whole):
             if labelled is None:
@@ -119,7 +121,7 @@ def read_umi(counts: Path, clusters: Path) -> anndata.AnnData:
 
 
 def _read_loom(path: Path, label: str | None) -> anndata.AnnData:
-    """Loom is HDF5: /matrix (genes, cells), /row_attrs about genes, /col_attrs about cells."""
+    """A loom file is HDF5: /matrix (genes, cells), /row_attrs for genes, /col_attrs for cells."""
     with h5py.File(path) as file:
         if missing := [name for name in ("matrix", "row_attrs", "col_attrs") if name not in file]:
             raise CellsError(f"{path.name} is not a loom file: it has no /{missing[0]}")
@@ -176,9 +178,9 @@ def _annotated(matrix, names, genes, labels, path: Path | None = None) -> anndat
 
 
 def normalise(cells: anndata.AnnData) -> anndata.AnnData:
-    """Counts → log(1 + counts per median cell), without poor cells and rare genes; what is normalised stays as it is.
+    """Scale each cell's counts to the median total, take log(1 + x), and drop cells and genes with too few counts.
 
-    Whole numbers are taken for counts.
+    Only whole numbers are treated as counts; data that are already normalised are returned unchanged.
     """
     import scanpy
 
@@ -201,7 +203,7 @@ def pca_scores(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Scores (n, C) of training and test cells on the principal components of the training cells.
 
-    C is ``components``, or as many as the training cells have.
+    C is ``components``, or fewer if the training cells have fewer.
     """
     from sklearn.decomposition import PCA
 

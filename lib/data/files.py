@@ -1,4 +1,4 @@
-"""The files of MNIST and Fashion-MNIST: found, fetched, and verified by hash before use."""
+"""The files of MNIST and Fashion-MNIST: find them, download them, and verify their hashes before use."""
 
 import contextlib
 import gzip
@@ -26,7 +26,7 @@ MIRROR_TIMEOUT = 10  # seconds
 
 
 class DataError(RuntimeError):
-    """A data file is missing or wrong and could not be fetched; the message says how to mend it."""
+    """A data file is missing or wrong and could not be downloaded. The message says how to fix this."""
 
 
 def mnist(
@@ -34,8 +34,8 @@ def mnist(
 ) -> tuple[Split, Split]:
     """Training split (60,000 images) and test split (10,000), or the first ``n_train`` and ``n_test`` of them.
 
-    Files that are missing are fetched into ``root/dataset``; every file is checked against ``root/manifest.json``
-    first. Raises DataError when a file cannot be had, ValueError for an unknown dataset.
+    Missing files are downloaded into ``root/dataset``. Every file is checked against ``root/manifest.json`` before use.
+    Raises DataError for a file that cannot be obtained, ValueError for an unknown dataset.
     """
     folder = fetch(root, dataset)
     train, test = (
@@ -49,10 +49,11 @@ def mnist(
 
 
 def fetch(root: Path, dataset: str = "mnist", full: bool = False) -> Path:
-    """Folder ``root/dataset`` with its verified IDX files; fetches those that are missing or wrong.
+    """The folder ``root/dataset`` with its verified IDX files; downloads those that are missing or wrong.
 
-    ``root/manifest.json`` says what each file must be. The check compares sizes and modification times with the last
-    full check, or all bytes with ``full``. Raises DataError for a file that cannot be had.
+    ``root/manifest.json`` lists the size and hash of each file. By default, a file that was verified before and has the
+    same size and modification time is not hashed again; ``full`` hashes every file. Raises DataError for a file that
+    cannot be obtained.
     """
     manifest = json.loads((root / "manifest.json").read_text())
     if dataset not in manifest:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Prepare = Callable[[Tensor], Tensor]  # uint8 images (N, 28, 28) → what a model takes
-# which of MNIST's training images are held out for validation: the last of this permutation
+Prepare = Callable[[Tensor], Tensor]  # uint8 images (N, 28, 28) → inputs of a model
+# the training images of MNIST held out for validation: the last ones of this permutation
 VALIDATION = {
     "seed": 0,
     "images": 60000,
@@ -34,9 +34,9 @@ class Split:
 
 
 def hold_out(train: Split) -> tuple[Split, Split]:
-    """(training, validation): a sixth of ``train`` is held out, the last of a seeded permutation.
+    """(training, validation): holds out the last sixth of a seeded permutation of ``train``.
 
-    For the full set these are always the same 10,000 images; a checksum of their indices is compared.
+    For the full training set these are always the same 10,000 images; a checksum of their indices is verified.
     """
     kept, held_out = validation_indices(len(train))
     return train[kept], train[held_out]
@@ -45,7 +45,7 @@ def hold_out(train: Split) -> tuple[Split, Split]:
 def validation_indices(n: int) -> tuple[Tensor, Tensor]:
     """Sorted indices (5n/6,) for training and (n/6,) for validation.
 
-    Uses numpy's legacy RandomState, whose stream is frozen, so the split outlives library upgrades.
+    Uses numpy's legacy RandomState, whose random stream is frozen, so library upgrades do not change the split.
     """
     pinned = VALIDATION
     order = np.random.RandomState(pinned["seed"]).permutation(n)
@@ -59,17 +59,17 @@ def validation_indices(n: int) -> tuple[Tensor, Tensor]:
 
 
 def unit(images: Tensor) -> Tensor:
-    """uint8 (N, 28, 28) → float32 (N, 1, 28, 28) in [0, 1]; what ToTensor does."""
+    """uint8 (N, 28, 28) → float32 (N, 1, 28, 28) in [0, 1], like ToTensor."""
     return images.unsqueeze(1).float().div_(255)
 
 
 def symmetric(images: Tensor) -> Tensor:
-    """uint8 (N, 28, 28) → float32 (N, 1, 28, 28) in [-1, 1]; ToTensor, then Normalize(0.5, 0.5)."""
+    """uint8 (N, 28, 28) → float32 (N, 1, 28, 28) in [-1, 1], like ToTensor followed by Normalize(0.5, 0.5)."""
     return images.unsqueeze(1).float().div_(127.5).sub_(1)
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """Square float images (N, H·H) or (N, 1, H, H) in [0, 1] → uint8 (N, H, H), to be shown."""
+    """Square float images (N, H·H) or (N, 1, H, H) in [0, 1] → uint8 (N, H, H), for display."""
     side = math.isqrt(images[0].numel())
     return images.detach().clamp(0, 1).mul(255).round().to(torch.uint8).reshape(-1, side, side)
 
@@ -85,6 +85,8 @@ def random_shift(images: Tensor, generator: torch.Generator, pixels: int = 2) ->
 
 
 def batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Indices (B,) of shuffled mini-batches; the last one may be smaller. Always drawn on the CPU, so that the
-    device never changes the order of the data."""
+    """Indices (B,) of shuffled mini-batches; the last one may be smaller.
+
+    They are always drawn on the CPU, so that the order of the data does not depend on the device.
+    """
     yield from torch.randperm(n, generator=generator).split(batch_size)

@@ -1,1 +1,1 @@
-"""How good a network, a latent space or a sample is."""
+"""Measures of the quality of classifiers, latent spaces and samples."""

@@ -1,4 +1,4 @@
-"""How good a classifier is: loss, accuracy, confusion."""
+"""Measures of a classifier: loss, accuracy, confusion."""
 
 import torch
 import torch.nn.functional as F
@@ -25,14 +25,14 @@ def evaluate(model: nn.Module, split: Split, prepare: Prepare) -> tuple[float, f
 
 
 def accuracy(predicted: Tensor, true: Tensor) -> float:
-    """Share of equal labels; both (N,). Raises ValueError for different lengths or no labels."""
+    """Share of labels (N,) that are predicted correctly. Raises ValueError for different lengths or no labels."""
     if predicted.shape != true.shape or not len(true):
         raise ValueError(f"need two equal, non-empty lists of labels; got {len(predicted)} and {len(true)}")
     return (predicted == true).float().mean().item()
 
 
 def parameters(model: nn.Module) -> int:
-    """How many parameters a model has."""
+    """The number of parameters of a model."""
     return sum(p.numel() for p in model.parameters())
 
 
@@ -53,9 +53,10 @@ def most_confused(matrix: Tensor, n: int) -> list[dict[str, int]]:
 
 
 def mcnemar_z(right_a: Tensor, right_b: Tensor) -> float:
-    """By how many standard deviations network a beats network b; both (N,) bool: which cases does it get right?
+    """By how many standard deviations network a beats network b (McNemar 1947).
 
-    Only the cases on which the two differ count (McNemar 1947); 0 if there are none.
+    ``right_a`` and ``right_b`` (N,) bool mark the cases that each network gets right. Only cases on which the two
+    differ count; if there are none, the result is 0.
     """
     only_a, only_b = (right_a & ~right_b).sum().item(), (right_b & ~right_a).sum().item()
     return (only_a - only_b) / (only_a + only_b) ** 0.5 if only_a + only_b else 0.0
@@ -63,12 +64,15 @@ def mcnemar_z(right_a: Tensor, right_b: Tensor) -> float:
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
     """95 % confidence interval (low, high) of a share measured on ``n`` independent cases (Wilson 1927)."""
-    from scipy.stats import binomtest  # it takes most of a second to import
+    from scipy.stats import binomtest  # the import takes most of a second
 
     interval = binomtest(round(share * n), n).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def certainty(logits: Tensor) -> Tensor:
-    """The report's confidence in a prediction (B,): the largest softmax(3 · logits / σ), σ over the 10 logits."""
+    """The report's confidence in a prediction (B,): the maximum of softmax(3 · logits / σ).
+
+    σ is the standard deviation of the 10 logits.
+    """
     return (3 * logits / logits.std(dim=1, keepdim=True)).softmax(dim=1).amax(dim=1)

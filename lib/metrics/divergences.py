@@ -1,7 +1,7 @@
-"""How far apart two samples are: KL divergence, earth mover's distance, maximum mean discrepancy.
+"""Distances between two samples: KL divergence, earth mover's distance, maximum mean discrepancy.
 
-Throughout, a is (n, d) and b is (m, d): float arrays of independent points. The functions named ``report_…`` compute
-what the author of CPSC 453 computed under these names; notebook 06 shows what that measures.
+Throughout, a (n, d) and b (m, d) are float arrays of independent points, drawn from p and q. The functions named
+``report_…`` do what the author of CPSC 453 did under these names; notebook 06 shows what they actually measure.
 """
 
 import os
@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp, rel_entr
 
-os.environ.setdefault("POT_BACKEND_DISABLE_PYTORCH", "1")  # else its import takes seconds
+os.environ.setdefault("POT_BACKEND_DISABLE_PYTORCH", "1")  # otherwise the import of ot takes seconds
 import ot
 
 Points = NDArray[np.float64]
@@ -22,10 +22,11 @@ Points = NDArray[np.float64]
 
 
 def kl_neighbours(a: Points, b: Points, k: int = 5) -> float:
-    """KL(p ‖ q) in nats from the distances to the k-th neighbours within a and in b.
+    """KL(p ‖ q) in nats, estimated from nearest neighbours (Wang, Kulkarni & Verdú 2009, eq. 5).
 
-    Wang, Kulkarni & Verdú 2009, eq. 5: d/n Σ log(ν_k / ρ_k) + log(m / (n − 1)). Consistent, not bounded by 0.
-    Raises ValueError for repeated points, whose neighbours are at distance 0.
+    d/n Σ log(ν_k / ρ_k) + log(m / (n − 1)), where ρ_k and ν_k are the distances from a point of a to its k-th neighbour
+    in a and in b. The estimate is consistent, but can be negative. Raises ValueError for repeated points, whose
+    neighbours are at distance 0.
     """
     _check(a, b, at_least=k + 1)
     within = cKDTree(a).query(a, k + 1)[0][:, k]  # the nearest neighbour in a is the point itself
@@ -38,9 +39,10 @@ def kl_neighbours(a: Points, b: Points, k: int = 5) -> float:
 
 
 def kl_kernel(a: Points, b: Points, bandwidth: float | None = None) -> float:
-    """KL(p ‖ q) in nats from Gaussian kernel densities at the points of a (p's estimate leaves out the point itself).
+    """KL(p ‖ q) in nats, from Gaussian kernel density estimates at the points of a.
 
-    ``bandwidth`` is the kernel's standard deviation; by default Scott's rule, spread · n^(−1/(d+4)), for each sample.
+    The estimate of p at a point leaves out the point itself. ``bandwidth`` is the kernel's standard deviation; by
+    default it follows Scott's rule for each sample: spread · n^(−1/(d+4)).
     """
     _check(a, b, at_least=2)
     return float((_log_density(a, a, bandwidth, leave_out=True) - _log_density(a, b, bandwidth)).mean())
@@ -56,7 +58,7 @@ def _log_density(at: Points, sample: Points, bandwidth: float | None = None, lea
 
 
 def emd(a: Points, b: Points) -> float:
-    """Earth mover's distance with Euclidean ground distance (Wasserstein-1), exact, in the unit of the data."""
+    """Exact earth mover's distance (Wasserstein-1) with Euclidean ground distance, in the units of the data."""
     _check(a, b)
     return float(ot.emd2([], [], cdist(a, b), numItermax=10_000_000))
 
@@ -68,10 +70,10 @@ def sliced_emd(a: Points, b: Points, projections: int = 200, seed: int = 0) -> f
 
 
 def mmd(a: Points, b: Points, width: float | None = None) -> float:
-    """Squared maximum mean discrepancy, unbiased: 0 on average for equal distributions, so it can be negative.
+    """Unbiased squared maximum mean discrepancy: 0 on average for equal distributions, so it can be negative.
 
-    Gretton et al. 2012, eq. 3, with the Gaussian kernel exp(−‖x − y‖² / 2w²); ``width`` w defaults to the median
-    distance between any two of the pooled points, whichever sample they come from.
+    Gretton et al. 2012, eq. 3, with the Gaussian kernel exp(−‖x − y‖² / 2w²). By default, ``width`` w is the median
+    distance between two points of the pooled sample.
     """
     _check(a, b, at_least=2)
     n, m = len(a), len(b)
@@ -85,7 +87,7 @@ def mmd(a: Points, b: Points, width: float | None = None) -> float:
 
 
 def mmd_test(a: Points, b: Points, permutations: int = 500, seed: int = 0) -> tuple[float, float]:
-    """(unbiased squared MMD, p-value); p is how often randomly relabelled points have at least as large an MMD."""
+    """(unbiased squared MMD, p-value); p is the share of random relabellings with at least as large an MMD."""
     _check(a, b, at_least=2)
     n, m = len(a), len(b)
     pooled = np.concatenate([a, b])
@@ -110,23 +112,23 @@ def mmd_test(a: Points, b: Points, permutations: int = 500, seed: int = 0) -> tu
 
 
 def report_kl(a: Points, b: Points) -> float:
-    """Not a divergence: p at the points of a against q at the points of b, paired by their position in the file.
+    """Not a divergence: compares p at the points of a with q at the points of b, paired by their position in the file.
 
-    Gaussian kernel densities of bandwidth 1, each at its own points, scaled to sum to 1 and compared entry by entry.
+    Each density is a Gaussian kernel estimate of bandwidth 1, evaluated at its own points and scaled to sum to 1.
     """
     p, q = (np.exp(_log_density(x, x, bandwidth=1.0)) for x in (a, b))
     return float(rel_entr(p / p.sum(), q / q.sum()).sum())
 
 
 def report_emd(a: Points, b: Points) -> float:
-    """One-dimensional earth mover's distance with all coordinates lumped together, from a common histogram."""
+    """One-dimensional earth mover's distance between histograms that pool all coordinates."""
     edges = np.histogram_bin_edges(np.concatenate([a.ravel(), b.ravel()]), bins="auto")
     p, q = (np.histogram(x, edges)[0] / x.size for x in (a, b))
     return float(np.abs(np.cumsum(p - q)).sum() * (edges[1] - edges[0]))
 
 
 def report_mmd(a: Points, b: Points, width: float = 1.0) -> float:
-    """Squared MMD with each point paired with itself too (biased by about 1/n + 1/m), kernel width 1."""
+    """Squared MMD with kernel width 1 that also pairs each point with itself (biased by about 1/n + 1/m)."""
     aa, bb, ab = (_sum_of_kernels(_squared_distances(x, y), width) for x, y in ((a, a), (b, b), (a, b)))
     return float(aa / len(a) ** 2 + bb / len(b) ** 2 - 2 * ab / (len(a) * len(b)))
 
@@ -148,7 +150,7 @@ def report_mmd_loops(a: Points, b: Points, width: float = 1.0) -> float:
 
 
 def _squared_distances(a: Points, b: Points) -> Points:
-    """‖x − y‖² (n, m) as one matrix product, never below 0."""
+    """‖x − y‖² (n, m) from one matrix product, clipped at 0."""
     squares = a @ (-2 * b.T)
     squares += np.square(a).sum(1)[:, None]
     squares += np.square(b).sum(1)

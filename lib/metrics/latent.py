@@ -1,4 +1,4 @@
-"""Latent spaces: how well they preserve neighbours, how they look in two dimensions, and how to move through them."""
+"""Latent spaces: how well they preserve neighbours, views in two dimensions, and ways to move through them."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ VIEWS = ("PCA", "PHATE", "t-SNE", "UMAP")
 
 @dataclass(frozen=True)
 class Labelled:
-    """Latent vectors z (N, D), what a classifier reads in their images (N,), and how certain it is (N,) in 0..1."""
+    """Latent vectors z (N, D), the classes (N,) that a classifier predicts for their images, and its certainty (N,)."""
 
     z: Tensor
     labels: Tensor
@@ -30,20 +30,20 @@ class Labelled:
         return Labelled(self.z[index], self.labels[index], self.certainty[index])
 
     def above(self, threshold: float) -> "Labelled":
-        """Those read with a certainty above the threshold."""
+        """The vectors whose certainty is above the threshold."""
         return self[self.certainty > threshold]
 
     def halves(self) -> tuple["Labelled", "Labelled"]:
-        """Every other vector, and the rest: what is fitted on one half can be tested on the other."""
+        """Every other vector, and the rest: fit on one half, test on the other."""
         return self[::2], self[1::2]
 
 
 def label(
     generator: Callable[[Tensor], Tensor], classifier: Callable[[Tensor], Tensor], z: Tensor, batch_size: int = 250
 ) -> Labelled:
-    """What ``classifier`` reads in the images that ``generator`` makes of z (N, D).
+    """Label the images that ``generator`` produces from z (N, D) with the predictions of ``classifier``.
 
-    The generator's images must be what the classifier takes, and its output logits (N, classes).
+    The generator's output must be a valid input of the classifier, which returns logits (N, classes).
     """
     with torch.inference_mode():
         logits = torch.cat([classifier(generator(some)) for some in z.split(batch_size)])
@@ -51,7 +51,7 @@ def label(
 
 
 def class_means(z: Tensor, labels: Tensor, classes: int = 10) -> Tensor:
-    """Mean latent vector (classes, D) of each class; raises ValueError for a class without vectors."""
+    """Mean latent vector of each class, as (classes, D). Raises ValueError for a class without vectors."""
     counts = labels.bincount(minlength=classes)
     if (counts == 0).any():
         raise ValueError(f"no vector of class {int(counts.argmin())}: draw more vectors or lower the threshold")
@@ -59,14 +59,14 @@ def class_means(z: Tensor, labels: Tensor, classes: int = 10) -> Tensor:
 
 
 def nearest_mean(z: Tensor, means: Tensor) -> Tensor:
-    """Class (N,) of the nearest of ``means`` (classes, D): classification by minimum distance to mean, MDM."""
+    """Class (N,) of the nearest of ``means`` (classes, D): minimum distance to mean (MDM) classification."""
     return torch.cdist(z, means).argmin(1)
 
 
 def orthonormal(vectors: Tensor) -> Tensor:
-    """Rows (K, D), each made orthogonal to the rows before it and scaled to length 1 (Gram–Schmidt).
+    """Make each row of ``vectors`` (K, D) orthogonal to the rows before it, and of length 1 (Gram–Schmidt).
 
-    Raises ValueError if a row lies in the span of those before it.
+    Raises ValueError if a row lies in the span of the rows before it.
     """
     q, r = torch.linalg.qr(vectors.T)
     if (r.diagonal().abs() < 1e-4 * vectors.norm(dim=1)).any():
@@ -75,10 +75,10 @@ def orthonormal(vectors: Tensor) -> Tensor:
 
 
 def spell(found: Labelled, message: str) -> Tensor:
-    """Latent vectors (len(message), D) whose images read as the digits of ``message``.
+    """Latent vectors (len(message), D) whose images are classified as the digits of ``message``.
 
-    A digit gets the vector that is read most certainly, and if it is repeated, the next best. Raises ValueError for
-    anything but digits, and for a digit of which ``found`` has too few.
+    Each digit gets the vector with the highest certainty; repetitions get the next best. Raises ValueError for anything
+    but digits, and for a digit of which ``found`` has too few vectors.
     """
     wrong = sorted(set(message) - set("0123456789"))
     if wrong or not message:
@@ -97,9 +97,9 @@ def spell(found: Labelled, message: str) -> Tensor:
 
 
 def normal_fit(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and a root R (D, D) of the covariance of codes (N, D): mean + R·ε with ε ~ N(0, I) is fitted to them.
+    """Fit a normal distribution to codes (N, D): the mean (D,) and a square root R (D, D) of the covariance.
 
-    R comes from the eigenvectors, so the codes may fill fewer than D dimensions.
+    mean + R·ε with ε ~ N(0, I) is a sample. R comes from the eigenvectors, so the covariance may be singular.
     """
     values, vectors = torch.linalg.eigh(codes.double().T.cov())
     return codes.mean(0), (vectors * values.clamp_min(0).sqrt()).to(codes)
@@ -116,11 +116,11 @@ def interpolate(start: Tensor, end: Tensor, weights: Tensor) -> Tensor:
 
 
 def views(codes: Points, seed: int = 0, names: Sequence[str] = VIEWS) -> dict[str, Points]:
-    """Two-dimensional views (N, 2) of codes (N, D) by name; PCA, PHATE, t-SNE and UMAP.
+    """Two-dimensional views {name: (N, 2)} of codes (N, D): PCA, PHATE, t-SNE and UMAP.
 
-    Default settings, except for t-SNE's perplexity below 120 points, PHATE's solver (smacof is faster and silent) and
-    its landmarks above 2,000 points, and UMAP's epochs from 10,000 points. Equal seeds give equal views. The libraries
-    take seconds to load, so each is imported when it is needed.
+    All settings are the defaults, except t-SNE's perplexity below 120 points, PHATE's solver (smacof is faster and
+    silent) and its landmarks above 2,000 points, and UMAP's epochs from 10,000 points. Equal seeds give equal views.
+    The libraries take seconds to load, so each is imported only when it is needed.
     """
     if unknown := [name for name in names if name not in VIEWS]:
         raise ValueError(f"unknown view {unknown[0]!r}; choose from {', '.join(VIEWS)}")
@@ -139,30 +139,30 @@ def _view(name: str, codes: Points, seed: int) -> Points:
     if name == "PHATE":
         import phate
 
-        landmarks = 2000 if len(codes) <= 2000 else 500  # ten times faster for many points, and looks the same
+        landmarks = 2000 if len(codes) <= 2000 else 500  # ten times faster for many points, with the same picture
         settings = {"n_landmark": landmarks, "mds_solver": "smacof", "n_jobs": 1, "verbose": 0}
         return phate.PHATE(random_state=seed, **settings).fit_transform(codes)
     import umap
 
-    for module in (umap.layouts, umap.umap_, umap.utils):  # else it compiles for eight seconds in every new process
+    for module in (umap.layouts, umap.umap_, umap.utils):  # otherwise it compiles for eight seconds in every process
         for compiled in vars(module).values():
             if hasattr(compiled, "enable_caching"):
                 compiled.enable_caching()
-    with warnings.catch_warnings():  # it warns that a fixed seed allows only one thread
+    with warnings.catch_warnings():  # a warning says that a fixed seed allows only one thread
         warnings.simplefilter("ignore")
-        epochs = 200 if len(codes) >= 10_000 else None  # its own choice only for more points than that
+        epochs = 200 if len(codes) >= 10_000 else None  # UMAP's own choice, but only for more than 10,000 points
         return umap.UMAP(random_state=seed, n_jobs=1, n_epochs=epochs).fit_transform(codes)
 
 
 def neighbour_shares(codes: Tensor, labels: Tensor, k: int = 10, classes: int = 10) -> Tensor:
     """How classes overlap (classes, classes): among the k nearest neighbours of class i, the share of class j.
 
-    The diagonal is the purity of each class; each row sums to 1, or is 0 for a class without points. ``codes`` (N, D),
-    ``labels`` (N,). Raises ValueError unless k < N.
+    ``codes`` are (N, D), ``labels`` (N,). The diagonal is the purity of each class. Each row sums to 1, or is 0 for a
+    class without points. Raises ValueError unless k < N.
     """
     if k >= len(codes):
         raise ValueError(f"{len(codes)} points do not have {k} neighbours each")
-    exact = "donot_use_mm_for_euclid_dist"  # the faster way loses precision for points far from 0
+    exact = "donot_use_mm_for_euclid_dist"  # the faster method loses precision for points far from 0
     distance = torch.cdist(codes, codes, compute_mode=exact).fill_diagonal_(torch.inf)
     near = labels[distance.topk(k, largest=False).indices]
     counts = confusion_matrix(predicted=near.flatten(), true=labels.repeat_interleave(k), classes=classes)
@@ -170,7 +170,7 @@ def neighbour_shares(codes: Tensor, labels: Tensor, k: int = 10, classes: int = 
 
 
 def knn_accuracy(codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor, k: int = 10) -> float:
-    """Accuracy on the test codes of a vote among the k nearest codes (N, D) whose labels are known."""
+    """Accuracy of a k-nearest-neighbour classifier, fitted to codes (N, D) and labels (N,), on the test codes."""
     from sklearn.neighbors import KNeighborsClassifier
 
     model = KNeighborsClassifier(k).fit(codes.numpy(), labels.numpy())
@@ -178,7 +178,7 @@ def knn_accuracy(codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels:
 
 
 def trustworthiness(inputs: Tensor, codes: Tensor, k: int = 10) -> float:
-    """1 if the k nearest codes of each point are also near in the inputs, 0.5 by chance (Venna & Kaski 2001)."""
+    """1 if the k nearest codes of each point are also near as inputs; 0.5 by chance (Venna & Kaski 2001)."""
     from sklearn import manifold
 
     return float(manifold.trustworthiness(inputs.flatten(1).numpy(), codes.numpy(), n_neighbors=k))

@@ -1,4 +1,4 @@
-"""What several seeds say together: the mean over runs, and how far chance alone may have moved it."""
+"""Statistics over several seeds: the mean over runs, and its uncertainty."""
 
 import math
 import statistics
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 def interval(values: Sequence[float]) -> tuple[float, float]:
     """95 % confidence interval (low, high) of the mean over independent runs, by Student's t.
 
-    One run says nothing about the spread: its interval is (−∞, ∞). Raises ValueError for no run.
+    One run says nothing about the spread: its interval is (−∞, ∞). Raises ValueError if there are no runs.
     """
     if not values:
         raise ValueError("an interval needs the value of at least one run")
     if len(values) == 1:
         return -math.inf, math.inf
-    from scipy.stats import t  # it takes most of a second to import
+    from scipy.stats import t  # the import takes most of a second
 
     half = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
     mean = statistics.fmean(values)
@@ -22,12 +22,12 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def low(values: Sequence[float]) -> float:
-    """Where the 95 % interval of the mean begins."""
+    """Lower end of the 95 % confidence interval of the mean."""
     return interval(values)[0]
 
 
 def high(values: Sequence[float]) -> float:
-    """Where the 95 % interval of the mean ends."""
+    """Upper end of the 95 % confidence interval of the mean."""
     return interval(values)[1]
 
 

@@ -10,10 +10,10 @@ OUTPUTS = {"sigmoid": nn.Sigmoid, "linear": nn.Identity}
 
 
 class Autoencoder(nn.Module):
-    """A stack of linear layers down to a code and its mirror image back up; (B, …) → (B, sizes[0]).
+    """Encoder of linear layers, and a decoder that is its mirror image; (B, …) → (B, sizes[0]).
 
-    An activation follows every layer except the code, which is linear, and the last one, which has ``output``:
-    a sigmoid for pixels in [0, 1], linear for scores that may be any number.
+    An activation follows every layer but two: the code is linear, and the last layer has ``output``, a sigmoid for
+    pixels in [0, 1], or linear for unbounded scores.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ def narrow_autoencoder(dimension: int) -> Autoencoder:
 
 
 def dense(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:
-    """Linear layers through ``sizes`` with an activation between them, none after the last."""
+    """Linear layers through ``sizes``, with an activation between them but none after the last."""
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), activation()]
@@ -54,10 +54,10 @@ def dense(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:
 
 
 class ConvAutoencoder(nn.Module):
-    """Three convolutions and two linear layers down to a code, and their mirror image back up; (B, …) → (B, 784).
+    """Encoder of three convolutions and two linear layers, and a decoder that mirrors it; (B, …) → (B, 784).
 
-    NNDL 2020/21, section 2. ReLU everywhere but after the code and the last layer, which has a sigmoid; ``dropout``
-    follows the hidden linear layers, one on either side of the code.
+    NNDL 2020/21, section 2. ReLU follows every layer but the code and the last layer, which has a sigmoid. ``dropout``
+    follows the two hidden linear layers, one in the encoder and one in the decoder.
     """
 
     def __init__(self, channels: Sequence[int] = (8, 16, 32), hidden: int = 64, code: int = 10, dropout: float = 0.0):

@@ -6,8 +6,8 @@ from torch import nn
 class CNN(nn.Sequential):
     """Two 5 × 5 convolutions, two max-pools, one linear layer: 28,938 parameters; (B, 1, 28, 28) → logits (B, 10).
 
-    The report applies ReLU, then pools. Both keep the order of values, so pooling first gives the same output
-    and leaves a quarter of the ReLUs.
+    The report applies ReLU, then pools. ReLU is monotonic, so pooling first gives the same output with a quarter of
+    the ReLU evaluations.
     """
 
     def __init__(self):

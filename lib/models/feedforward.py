@@ -20,7 +20,7 @@ ACTIVATIONS = {
 
 
 def _uniform(*shape: int) -> nn.Parameter:
-    """Uniform on ±1/√(output size), for weights and biases alike, as the assignment prescribes."""
+    """Uniform between ±1/√(output size), for weights and biases, as the assignment prescribes."""
     bound = shape[-1] ** -0.5
     return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
@@ -28,8 +28,8 @@ def _uniform(*shape: int) -> nn.Parameter:
 class FeedForward(nn.Module):
     """784 → hidden → 10 with explicit weight matrices; returns logits (B, 10).
 
-    ``activation`` is a key of ACTIVATIONS. With ``"sigmoid"`` the output is squashed too, as the handout asks
-    ("before and after the hidden layer"), which bounds the logits to (0, 1).
+    ``activation`` is a key of ACTIVATIONS. ``"sigmoid"`` is also applied to the output, as the handout asks
+    ("before and after the hidden layer"); this restricts the logits to (0, 1).
     """
 
     def __init__(self, hidden: int = 128, activation: str = "relu"):
@@ -48,10 +48,10 @@ class FeedForward(nn.Module):
 
 
 class FeedForwardStack(nn.Module):
-    """K networks of one width computed together; returns logits (K, B, 10).
+    """K networks of equal width, computed together; returns logits (K, B, 10).
 
-    Their first layers lie side by side in one matrix (784, K·hidden), so that one large product replaces K small
-    ones. No network sees another: each has the gradients that it would have alone.
+    Their first layers are columns of one matrix (784, K·hidden), so that one large product replaces K small ones. The
+    networks are independent: each has the same gradients as if it were alone.
     """
 
     def __init__(self, networks: list[FeedForward]):
@@ -74,7 +74,7 @@ class FeedForwardStack(nn.Module):
         return logits
 
     def network(self, i: int) -> FeedForward:
-        """The i-th network on its own."""
+        """The i-th network as a FeedForward."""
         hidden = self.W2.shape[1]
         network = FeedForward(hidden, self.activations[i])
         columns = slice(i * hidden, (i + 1) * hidden)

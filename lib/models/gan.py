@@ -1,5 +1,5 @@
-"""Generators and discriminators: of linear layers (CPSC 453, section 4.2, taught in notebook 05), of convolutions
-(LINMA2472, section 1, taught in notebook 12), and the DCGAN (STATS M231A, section 1.4.2, taught in notebook 10)."""
+"""Generators and discriminators: linear (CPSC 453, section 4.2, taught in notebook 05), convolutional (LINMA2472,
+section 1, taught in notebook 12), and the DCGAN (STATS M231A, section 1.4.2, taught in notebook 10)."""
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +24,10 @@ class Generator(nn.Sequential):
 
 
 class Dropout(nn.Dropout):
-    """nn.Dropout with one random byte per number: on a CPU a tenth of the time.
+    """nn.Dropout with one random byte per value: ten times faster on a CPU.
 
-    Drawing the mask number by number took nn.Dropout a fifth of the time of a GAN of linear layers. The probability is
-    rounded to a multiple of 1/256, 0.3 to 0.3008, and what is kept is scaled by what was rounded.
+    nn.Dropout draws its mask value by value, which took a fifth of the time of a GAN of linear layers. Here the
+    probability is rounded to a multiple of 1/256 (0.3 to 0.3008), and the scale of the kept values is adjusted to it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ class Dropout(nn.Dropout):
 class Discriminator(nn.Sequential):
     """784 → 1024 → 512 → 256 → 1, LeakyReLU(0.2) and dropout; images (B, 784) → logit of "real" (B, 1).
 
-    The report ends in a sigmoid; the loss here takes the logit, which is the same and stays exact for sure logits.
+    The report ends in a sigmoid. Here the loss takes the logit: mathematically the same, but accurate for large logits.
     """
 
     def __init__(self, dropout: float = 0.3):
@@ -60,7 +60,7 @@ class Discriminator(nn.Sequential):
 class ConvGenerator(nn.Sequential):
     """One linear layer and four transposed convolutions: 377,121 parameters at 100 latent dimensions.
 
-    Noise (B, latent) → images (B, 1, 28, 28) in [-1, 1]. Batch norm and ReLU follow all but the first and last layer.
+    Noise (B, latent) → images (B, 1, 28, 28) in [-1, 1]. Batch norm and ReLU follow every layer but the first and last.
     """
 
     def __init__(self, latent: int = 100):
@@ -84,7 +84,7 @@ class ConvDiscriminator(nn.Sequential):
     """Four convolutions with LeakyReLU(0.2) and dropout of whole channels, one linear layer: 246,529 parameters.
 
     Images (B, 1, 28, 28) in [-1, 1] → logit of "real" (B, 1). ``spectral`` divides the weights of each layer by their
-    largest singular value, so that the logit cannot change steeply (Miyato et al. 2018).
+    largest singular value, which limits the slope of the logit (Miyato et al. 2018).
     """
 
     def __init__(self, dropout: float = 0.25, spectral: bool = False):
@@ -107,8 +107,8 @@ class ConvDiscriminator(nn.Sequential):
 class DCGenerator(nn.Sequential):
     """Five transposed convolutions: noise (B, latent) → images (B, 1, 64, 64) in [-1, 1].
 
-    Batch norm and ReLU follow all but the last, with 8, 4, 2 and 1 times ``width`` channels: 12,654,336 parameters at
-    a width of 128. Start of the weights: Radford et al. 2016.
+    Batch norm and ReLU follow all but the last. The hidden layers have 8, 4, 2 and 1 times ``width`` channels, which
+    gives 12,654,336 parameters at a width of 128. The weights are initialised as in Radford et al. 2016.
     """
 
     def __init__(self, width: int = 128, latent: int = 100):
@@ -135,7 +135,7 @@ class DCGenerator(nn.Sequential):
 class DCDiscriminator(nn.Sequential):
     """The mirror image of ``DCGenerator``: images (B, 1, 64, 64) in [-1, 1] → logit of "real" (B, 1).
 
-    LeakyReLU(0.2) follows all but the last of five convolutions, batch norm the three in the middle: 11,032,064
+    LeakyReLU(0.2) follows all but the last of five convolutions; the middle three also have batch norm. 11,032,064
     parameters at a width of 128.
     """
 
@@ -155,7 +155,7 @@ class DCDiscriminator(nn.Sequential):
 
 
 def _dcgan_start(layer: nn.Module) -> None:
-    """Weights of convolutions from N(0, 0.02²), scales of batch norm from N(1, 0.02²)."""
+    """Initialise weights of convolutions from N(0, 0.02²), and scales of batch norm from N(1, 0.02²)."""
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(layer.weight, 0, 0.02)
     if isinstance(layer, nn.BatchNorm2d):

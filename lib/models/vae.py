@@ -12,7 +12,8 @@ from lib.models.autoencoder import conv_decoder, conv_encoder, dense
 class VAE(nn.Module):
     """q(z|x) is a Gaussian with diagonal covariance, p(x|z) one Bernoulli per pixel, p(z) the standard normal.
 
-    ``sizes`` run from the pixels down to the latent dimensions, for example 784, 400, 20; ReLU in between.
+    ``sizes`` lists the layers of the encoder, from pixels to latent dimensions, for example 784, 400, 20, with ReLU in
+    between. The decoder mirrors them.
     """
 
     def __init__(self, sizes: Sequence[int] = (784, 400, 20)):
@@ -33,7 +34,7 @@ class VAE(nn.Module):
 
 
 class ConvVAE(nn.Module):
-    """The convolutional autoencoder made variational: the same layers, but a mean and a log variance for the code."""
+    """The convolutional autoencoder as a VAE: the same layers, but the encoder returns a mean and a log variance."""
 
     def __init__(self, channels: Sequence[int] = (8, 16, 32), hidden: int = 64, latent: int = 2):
         super().__init__()
@@ -52,15 +53,15 @@ class ConvVAE(nn.Module):
 
 
 def reparameterize(mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
-    """A sample of q(z|x) through which gradients reach mean and variance: z = μ + σ·ε with ε ~ N(0, I)."""
+    """A sample of q(z|x) as a differentiable function of mean and variance: z = μ + σ·ε with ε ~ N(0, I)."""
     return mean + (0.5 * log_variance).exp() * noise
 
 
 def reconstruction_loss(logits: Tensor, x: Tensor) -> Tensor:
     """−log p(x|z) in nats (B,): cross-entropy of each pixel, summed over the pixels. x (B, …) in [0, 1].
 
-    For grey pixels p(x|z) is not normalised (Loaiza-Ganem & Cunningham 2019), as usual on MNIST: values compare with
-    each other, not with those of other kinds of models.
+    For grey pixels, p(x|z) is not normalised (Loaiza-Ganem & Cunningham 2019). This is common on MNIST, but the values
+    can only be compared with those of other models with the same likelihood.
     """
     return F.binary_cross_entropy_with_logits(logits, x.flatten(1), reduction="none").sum(1)
 
@@ -68,7 +69,7 @@ def reconstruction_loss(logits: Tensor, x: Tensor) -> Tensor:
 def kl_to_prior(mean: Tensor, log_variance: Tensor) -> Tensor:
     """KL(q(z|x) ‖ N(0, I)) in nats for each latent dimension (B, latent): −½ (1 + log σ² − μ² − σ²).
 
-    Kingma & Welling 2014, appendix B. The handout's formula misses the leading minus.
+    Kingma & Welling 2014, appendix B. The leading minus is missing from the handout's formula.
     """
     return -0.5 * (1 + log_variance - mean.square() - log_variance.exp())
 
@@ -76,7 +77,8 @@ def kl_to_prior(mean: Tensor, log_variance: Tensor) -> Tensor:
 def log_likelihood(vae: VAE, x: Tensor, samples: int, generator: torch.Generator) -> Tensor:
     """Importance-weighted estimate of log p(x) in nats (B,): log 1/K Σ p(x|z) p(z) / q(z|x) with z ~ q(z|x).
 
-    A lower bound in expectation that rises to log p(x) with the number of samples K (Burda et al. 2016, eq. 8).
+    Its expectation is a lower bound that approaches log p(x) as the number of samples K grows (Burda et al. 2016,
+    eq. 8).
     """
     with torch.inference_mode():
         mean, log_variance = vae.encode(x)

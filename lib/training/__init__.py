@@ -1,1 +1,1 @@
-"""Training: one loop (``loop.fit``), and for each kind of network the step that a textbook prints."""
+"""Training: one loop (``loop.fit``), and a textbook step for each kind of network."""

@@ -1,4 +1,4 @@
-"""Training autoencoders, denoising ones included."""
+"""Training autoencoders, including denoising ones."""
 
 from collections.abc import Callable
 
@@ -23,7 +23,7 @@ from lib.training.loop import (
 
 
 def autoencoder_step(network: nn.Module, x: Tensor, given: Tensor, learner: Learner) -> dict[str, Tensor]:
-    """One step down the squared error of what the network makes of ``given`` (B, …) against ``x`` (B, D)."""
+    """One gradient step on the squared error between the network's output for ``given`` (B, …) and ``x`` (B, D)."""
     loss = F.mse_loss(network(given).float(), x)
     learner.descend(loss)
     return {"loss": loss}
@@ -51,18 +51,17 @@ def train_autoencoder(
 ) -> tuple[State, History]:
     """Minimise the mean squared error between inputs (N, …) and their reconstructions (N, D).
 
-    The learning rate follows one cycle, or with ``decay_every`` is divided by ten every so many epochs instead, or is
-    constant. ``corrupt`` maps a batch and a generator to what the network is given instead; what it has to return stays
-    the clean batch (Vincent et al. 2008). ``after_epoch`` gets the number of epochs done and the history so far, and
-    may raise to end a training that is not worth going on with. ``step`` is what happens with a batch.
+    The learning rate follows one cycle (``one_cycle``), or is divided by ten every ``decay_every`` epochs, or is
+    constant. ``corrupt`` maps a batch and a random generator to the network's input; the target is still the clean
+    batch (Vincent et al. 2008). ``after_epoch`` receives the number of finished epochs and the history so far, and may
+    raise an exception to stop early. ``step`` learns from one batch. ``precision`` is that of the matrix products
+    during training; evaluation always uses float32.
 
-    ``precision`` is that of the products while training; what is evaluated is computed in float32.
-
-    History, one entry an epoch: ``train_loss`` (mean over the epoch, while training), ``train_seconds``, and
+    The history has one entry per epoch: ``train_loss`` (mean over the epoch, during training), ``train_seconds``, and
     ``<name>_loss`` for each set of ``evaluate_on`` (after every ``evaluate_every``-th epoch and the last). All losses
-    are squared errors per element, and what is evaluated is not corrupted. With ``watch``, the weights come with
-    ``watched`` (epochs, …), what it returned for the network after each epoch. Raises Diverged when the loss is not
-    finite, ValueError for an unknown optimiser or precision.
+    are squared errors per element; evaluation uses clean inputs. With ``watch``, the returned weights include
+    ``watched`` (epochs, …), the output of ``watch`` for the network after each epoch. Raises Diverged if the loss is
+    not finite, ValueError for an unknown optimiser or precision.
     """
     network = seeded(build, seed)
     inputs = train.flatten(1).to(device())
@@ -97,9 +96,9 @@ def train_autoencoder(
 
 
 def reconstruction_error(model: nn.Module, inputs: Tensor) -> float:
-    """Mean squared error per element between inputs (N, …) and their reconstructions, where the model lies.
+    """Mean squared error per element between inputs (N, …) and their reconstructions, without dropout.
 
-    Dropout is off.
+    Computed on the model's device.
     """
     on, training, total = next(model.parameters()).device, model.training, 0.0
     model.eval()

@@ -1,4 +1,4 @@
-"""What a training of hours writes down every few minutes, so that it survives a crash.
+"""Checkpoints: a long training run saves its state every few minutes, so that it survives a crash.
 
 Nothing here can change a result, so an edit to this module does not make a trained model stale.
 """
@@ -19,11 +19,11 @@ from lib.atomic import write_atomic
 from lib.compute import device
 
 EVERY = 120.0  # seconds between two checkpoints
-_open: "Checkpoints | None" = None  # where the trainings of this process write to
+_open: "Checkpoints | None" = None  # where training in this process writes its checkpoints
 
 
 class Checkpoints:
-    """A folder with a file for each ``fit`` of one training, in the order in which they run."""
+    """A folder with one file for each call of ``fit`` in a training run, numbered in their order."""
 
     def __init__(self, folder: Path, every: float):
         self.folder, self.every, self.begun = folder, every, 0
@@ -31,9 +31,9 @@ class Checkpoints:
 
 @contextmanager
 def checkpoints(folder: Path, every: float = EVERY) -> Iterator[None]:
-    """Within this block each ``fit`` writes its state into ``folder``, and goes on from what it finds there.
+    """Within this block, each ``fit`` writes its state to ``folder`` and resumes from a state that it finds there.
 
-    The same training has to run in it each time: what is found is taken for its own.
+    Use a folder for one training run only: the state in it is not checked against the run.
     """
     global _open
     before, _open = _open, Checkpoints(folder, every)
@@ -44,7 +44,7 @@ def checkpoints(folder: Path, every: float = EVERY) -> Iterator[None]:
 
 
 class Checkpoint:
-    """The place of one ``fit`` on disk; without ``checkpoints`` around it, nowhere."""
+    """The checkpoint of one ``fit`` on disk. Without ``checkpoints`` around the call, nothing is written."""
 
     def __init__(self):
         self.path, self.every, self.last = None, 0.0, time.monotonic()
@@ -53,18 +53,18 @@ class Checkpoint:
             _open.begun += 1
 
     def due(self) -> bool:
-        """Is it time to write?"""
+        """Whether it is time to write a checkpoint."""
         return self.path is not None and time.monotonic() - self.last >= self.every
 
     def write(self, state: dict) -> None:
-        """Write nested dicts and lists of numbers, text and tensors as one file: safetensors with JSON in its head."""
+        """Write nested dicts and lists of numbers, text and tensors to a safetensors file with a JSON header."""
         tensors: dict[str, Tensor] = {}
         text = json.dumps({"device": device().type, "state": _pack(state, tensors)})
         write_atomic(self.path, save(tensors, {"json": text, "sha256": _sha256(text, tensors)}))
         self.last = time.monotonic()
 
     def read(self) -> dict | None:
-        """What was written; None if nothing was, if it is damaged, or if it was written on another kind of device."""
+        """The saved state. None if there is none, if it is damaged, or if it comes from another kind of device."""
         if self.path is None or not self.path.exists():
             return None
         try:
@@ -86,10 +86,10 @@ def _sha256(text: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _pack(value: object, tensors: dict[str, Tensor]) -> object:
-    """``value`` as JSON, its tensors by number; a dict becomes a list of pairs, whose keys may be numbers.
+    """``value`` as JSON, with tensors replaced by numbers, and dicts by lists of pairs, whose keys may be numbers.
 
-    A tensor comes back on the same device and in the same layout: on a CPU torch's fused optimisers go through weight,
-    gradient and moments as they lie in memory, and mix up numbers whose layouts differ.
+    A tensor is restored to the same device and memory layout. On a CPU, torch's fused optimisers read weights,
+    gradients and moments in memory order, and mix up their elements if the layouts differ.
     """
     if isinstance(value, Tensor):
         copy, number = value.detach().to("cpu", copy=True), str(len(tensors))
@@ -113,7 +113,7 @@ def _unpack(value: object, tensors: dict[str, Tensor]) -> object:
 
 
 def captured(parts: dict[str, object]) -> dict[str, object]:
-    """State of networks, learners (anything with a ``state_dict``) and random generators, by name."""
+    """The states of networks, learners (anything with a ``state_dict``) and random generators, by name."""
     return {
         name: part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
         for name, part in parts.items()
@@ -121,7 +121,7 @@ def captured(parts: dict[str, object]) -> dict[str, object]:
 
 
 def restored(parts: dict[str, object], states: dict[str, object]) -> None:
-    """Put ``states``, as ``captured`` gave them, back into the parts."""
+    """Load ``states``, as returned by ``captured``, into the parts."""
     for name, part in parts.items():
         if isinstance(part, torch.Generator):
             part.set_state(states[name])

@@ -1,4 +1,4 @@
-"""Training classifiers: one network with any optimiser, or a stack of small ones at once."""
+"""Training classifiers: one network with any optimiser, or several small ones at once."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ from lib.training.loop import AUGMENT, History, Learner, State, fit, rate_steps,
 
 
 def classifier_step(network: nn.Module, x: Tensor, y: Tensor, learner: Learner) -> dict[str, Tensor]:
-    """One step down the cross-entropy of a batch: inputs (B, …), labels (B,)."""
+    """One gradient step on the cross-entropy of a batch: inputs (B, …), labels (B,)."""
     logits = network(x)
     loss = F.cross_entropy(logits, y)
     learner.descend(loss)
@@ -42,20 +42,21 @@ def train_classifier(
 ) -> tuple[State, History]:
     """Minimise cross-entropy with mini-batches.
 
-    ``one_cycle`` warms the learning rate up to ``lr`` and anneals it (Smith & Topin 2019), else it is constant.
-    ``augment`` maps uint8 images and a generator to uint8 images. ``step`` is what happens with a batch. History, one
-    entry an epoch: ``train_loss`` and ``train_accuracy`` (means over the epoch, while training), ``train_seconds``
-    (without evaluation), and ``<name>_loss``, ``<name>_accuracy`` for each split of ``evaluate_on`` (after every
-    ``evaluate_every``-th epoch and the last). With ``trace_every`` also means over that many steps: ``trace_loss``,
-    ``trace_accuracy``, and ``trace_seconds`` (their sum).
-    Raises Diverged when the loss is not finite, ValueError for an unknown optimiser.
+    ``one_cycle`` warms the learning rate up to ``lr`` and anneals it (Smith & Topin 2019); otherwise it is constant.
+    ``augment`` maps uint8 images and a random generator to uint8 images. ``step`` learns from one batch.
+
+    The history has one entry per epoch: ``train_loss`` and ``train_accuracy`` (means over the epoch, during training),
+    ``train_seconds`` (without evaluation), and ``<name>_loss``, ``<name>_accuracy`` for each split of ``evaluate_on``
+    (after every ``evaluate_every``-th epoch and the last). ``trace_every`` adds means over that many steps,
+    ``trace_loss`` and ``trace_accuracy``, and their duration ``trace_seconds``. Raises Diverged if the loss is not
+    finite, ValueError for an unknown optimiser.
     """
     on = device()
     network = seeded(build, seed)
     rate = rate_steps(len(train), epochs, batch_size, one_cycle, None)
     learner = Learner(network, lr, optimiser, optimiser_settings, **rate)
     shifts = stream(seed, AUGMENT)
-    images = train.images if augment else prepare(train.images).to(on)  # what is the same in every epoch, once
+    images = train.images if augment else prepare(train.images).to(on)  # prepare once if it is the same in every epoch
     labels = train.labels.to(on)
 
     def learn(index: Tensor) -> dict[str, Tensor]:
@@ -84,14 +85,14 @@ def train_classifier(
 
 
 def due(epoch: int, every: int, epochs: int) -> bool:
-    """Is this an epoch after which to evaluate: each ``every``-th, and the last?"""
+    """Whether to evaluate after this epoch: after each ``every``-th, and after the last."""
     return epoch % every == 0 or epoch == epochs
 
 
 def stack_step(stack: FeedForwardStack, x: Tensor, y: Tensor, rates: Tensor) -> dict[str, Tensor]:
-    """Gradient descent for K networks at once, each with a learning rate of its own (K,)."""
+    """One step of gradient descent for K networks at once, each with its own learning rate (K,)."""
     losses = _losses(stack(x), y)
-    wide = rates.repeat_interleave(stack.W2.shape[1])  # one for each column of W1
+    wide = rates.repeat_interleave(stack.W2.shape[1])  # one rate for each column of W1
     steps = {stack.W1: wide, stack.b1: wide, stack.W2: rates.view(-1, 1, 1), stack.b2: rates.view(-1, 1)}
     gradients = torch.autograd.grad(losses.sum(), list(steps))
     with torch.no_grad():
@@ -113,9 +114,9 @@ def train_stack(
 ) -> tuple[State, History]:
     """Train one FeedForward per (activation, learning rate) with plain SGD, all in one pass over the batches.
 
-    Every network starts from the same seed and sees the same batches, as if it were trained alone (a test
-    compares the two). Returns the weights of the FeedForwardStack and, one list of K numbers an epoch,
-    ``train_loss`` and ``<name>_loss``, ``<name>_accuracy`` for each split of ``evaluate_on``.
+    Every network starts from the same seed and sees the same batches, as if it were trained alone (a test compares the
+    two). Returns the weights of the FeedForwardStack and a history with a list of K numbers per epoch: ``train_loss``,
+    and ``<name>_loss``, ``<name>_accuracy`` for each split of ``evaluate_on``.
     """
     on = device()
     stack = FeedForwardStack([seeded(partial(FeedForward, hidden, a), seed) for a, _ in networks]).to(on)
@@ -146,7 +147,7 @@ def train_stack(
 
 
 def evaluate_stack(stack: FeedForwardStack, split: Split, prepare: Prepare) -> tuple[list[float], list[float]]:
-    """Mean cross-entropy in nats and accuracy in 0..1 over a split, of each network."""
+    """Mean cross-entropy in nats and accuracy in 0..1 of each network over a split."""
     on, losses, hits = device(), 0.0, 0.0
     with torch.inference_mode():
         for x, y in zip(split.images.split(1000), split.labels.to(on).split(1000), strict=True):
@@ -157,6 +158,6 @@ def evaluate_stack(stack: FeedForwardStack, split: Split, prepare: Prepare) -> t
 
 
 def _losses(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy (K,) of logits (K, B, 10) with the same labels (B,)."""
+    """Cross-entropy (K,) of logits (K, B, 10); all K share the labels (B,)."""
     k, b, classes = logits.shape
     return F.cross_entropy(logits.reshape(-1, classes), y.repeat(k), reduction="none").view(k, b).mean(1)

@@ -1,8 +1,8 @@
-"""The one training loop. A *step* is what the textbook prints: it takes a batch, learns, and returns what it measured.
+"""The training loop. A *step* is what a textbook prints: it takes a batch, learns from it, and returns its losses.
 
-``fit`` owns everything else: the order of the batches, means, progress, checkpoints, and the error when a loss is no
-longer a number. Separate random streams for initial weights, batch order, augmentation and noise keep one from
-shifting another.
+``fit`` does everything else: batch order, means, progress, checkpoints, and an error if a loss is not finite. Initial
+weights, batch order, augmentation and noise have separate random streams, so that a change in one does not shift the
+others.
 """
 
 import math
@@ -27,12 +27,12 @@ OPTIMISERS = {
     "adamw": torch.optim.AdamW,
     "rmsprop": torch.optim.RMSprop,
 }
-# what is added to the seed of a training to get the seed of a stream of its own
-ORDER = 1_000_003  # of the batches
+# offsets that are added to the training seed, one for each random stream
+ORDER = 1_000_003  # order of the batches
 AUGMENT = 2_000_003
-NOISE = 3_000_017  # of what is sampled while training
+NOISE = 3_000_017  # samples drawn during training
 DROPOUT = 5_000_011
-PROBE = 7_000_003  # of what only measures, so that measuring changes no training
+PROBE = 7_000_003  # samples drawn only for measurements, which must not change the training
 
 
 class Diverged(FloatingPointError):
@@ -40,10 +40,10 @@ class Diverged(FloatingPointError):
 
 
 class Learner:
-    """The weights of a network that are not frozen, and the optimiser that moves them, and only them.
+    """The trainable weights of a network, and the optimiser that updates them.
 
-    ``optimiser`` is a key of OPTIMISERS, ``settings`` are passed to it. The rate rises to ``lr`` and falls in one cycle
-    of ``cycle`` steps (Smith & Topin 2019), or is divided by ten every ``decay`` steps, or is constant.
+    ``optimiser`` is a key of OPTIMISERS; ``settings`` are passed to it. The learning rate rises to ``lr`` and falls in
+    one cycle of ``cycle`` steps (Smith & Topin 2019), or is divided by ten every ``decay`` steps, or is constant.
     Raises ValueError for an unknown optimiser.
     """
 
@@ -58,7 +58,7 @@ class Learner:
     ):
         if optimiser not in OPTIMISERS:
             raise ValueError(f"unknown optimiser {optimiser!r}; choose one of {', '.join(OPTIMISERS)}")
-        fused = {} if optimiser == "rmsprop" else {"fused": True}  # the one without a fused kernel
+        fused = {} if optimiser == "rmsprop" else {"fused": True}  # RMSprop has no fused kernel
         self.weights = [weight for weight in network.parameters() if weight.requires_grad]
         self.optimiser = OPTIMISERS[optimiser](self.weights, lr, **fused, **(settings or {}))
         self.schedule = None
@@ -73,24 +73,24 @@ class Learner:
             gradients = torch.autograd.grad(loss, self.weights, allow_unused=True)
         for weight, gradient in zip(self.weights, gradients, strict=True):
             if gradient is not None and gradient.stride() != weight.stride():
-                # a fused optimiser goes through both as they lie in memory
+                # a fused optimiser reads both in memory order
                 gradient = torch.empty_like(weight).copy_(gradient)
             weight.grad = gradient
         self.step()
 
     def step(self) -> None:
-        """One step of the optimiser along the gradients that lie in the weights."""
+        """One step of the optimiser along the gradients stored in ``.grad``."""
         self.optimiser.step()
         if self.schedule:
             self.schedule.step()
 
     def state_dict(self) -> dict[str, object]:
-        """What the optimiser and its schedule remember."""
+        """The states of the optimiser and its schedule."""
         schedule = self.schedule.state_dict() if self.schedule else {}
         return {"optimiser": self.optimiser.state_dict(), "schedule": schedule}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Go on from what ``state_dict`` returned."""
+        """Restore the states that ``state_dict`` returned."""
         self.optimiser.load_state_dict(state["optimiser"])
         if self.schedule:
             self.schedule.load_state_dict(state["schedule"])
@@ -114,18 +114,18 @@ def fit(
 ) -> History:
     """Call ``step(index)`` for every shuffled batch of ``n`` examples, epoch after epoch.
 
-    A step learns from the examples with these indices (B,) and returns {name: mean over the batch}, each a number () or
-    several (K,). ``parts`` {name: network, Learner or random generator} is all that it changes: with
-    ``checkpoint.checkpoints`` around the training, a training that was killed goes on from there, to the same bytes.
+    A step learns from the examples with these indices (B,) and returns {name: mean over the batch}, where a mean has
+    shape () or (K,). ``parts`` {name: network, Learner or random generator} must list everything that a step changes.
+    Inside ``checkpoint.checkpoints``, an interrupted run then resumes and ends with the same bytes.
 
-    ``evaluate(epochs done)`` returns more values or tensors of an epoch. ``after_epoch`` gets the number of epochs done
-    and the history so far, and may raise to end a training that is not worth going on with. ``whole_batches`` leaves
-    out the last batch of an epoch if it is smaller. ``precision`` is that of the matrix products in a step
-    (``compute.multiplying_in``).
+    ``evaluate`` receives the number of finished epochs and returns further values or tensors for the history.
+    ``after_epoch`` receives the number of finished epochs and the history so far, and may raise an exception to stop
+    early. ``whole_batches`` drops the last batch of an epoch if it is smaller. ``precision`` is that of the matrix
+    products in a step (``compute.multiplying_in``).
 
-    History: one entry an epoch for each name, with ``prefix`` before those of the step and ``seconds`` (of the steps).
-    With ``trace_every`` also ``trace_…``, the same over that many steps (fewer in the last bin of an epoch).
-    Raises Diverged when an entry is not finite, ValueError for fewer examples than a whole batch.
+    The history has one entry per epoch for each name. The means of the step, and ``seconds`` (the duration of the
+    steps), get ``prefix`` before their names. ``trace_every`` adds ``trace_…``, the same over that many steps (fewer in
+    the last bin of an epoch). Raises Diverged if an entry is not finite, ValueError if ``whole_batches`` leaves none.
     """
     if whole_batches and n < batch_size:
         raise ValueError(f"{n} examples are less than one batch of {batch_size}")
@@ -173,7 +173,7 @@ def fit(
 
 
 def _means(logs: list[dict[str, Tensor]], sizes: Tensor) -> dict[str, float | list[float]]:
-    """Mean over the examples of several batches."""
+    """Means over the examples of several batches."""
     share = sizes / sizes.sum()
     return {name: (share @ torch.stack([log[name] for log in logs]).float().cpu()).tolist() for name in logs[0]}
 
@@ -187,7 +187,7 @@ def _finite(value: object, name: str, epoch: int) -> object:
 
 
 def _rng() -> list[Tensor]:
-    """State of the generators that dropout draws from."""
+    """State of the random generators used by dropout."""
     on_gpu = [torch.cuda.get_rng_state()] if device().type == "cuda" else []
     return [torch.get_rng_state(), *on_gpu]
 
@@ -201,7 +201,7 @@ def _set_rng(states: list[Tensor]) -> None:
 def rate_steps(
     n: int, epochs: int, batch_size: int, one_cycle: bool, decay_every: float | None
 ) -> dict[str, int | None]:
-    """A Learner's ``cycle`` and ``decay`` in steps: one cycle over all epochs, or a tenth every so many epochs."""
+    """A Learner's ``cycle`` or ``decay`` in steps: one cycle over all epochs, or decay every ``decay_every`` epochs."""
     steps = -(-n // batch_size)
     if decay_every:
         return {"decay": max(1, round(decay_every * steps))}
@@ -209,12 +209,12 @@ def rate_steps(
 
 
 def stream(seed: int, offset: int) -> torch.Generator:
-    """A random stream of its own, on the CPU, so that the device never changes what is drawn."""
+    """A separate random stream, on the CPU, so that the numbers do not depend on the device."""
     return torch.Generator().manual_seed(seed + offset)
 
 
 def normal_draws(source: torch.Generator) -> Callable[..., Tensor]:
-    """``draw(*shape)``: standard normal numbers from this stream, on the device of the training."""
+    """``draw(*shape)`` returns standard normal numbers from this stream, on the training device."""
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=source).to(device())
@@ -223,29 +223,29 @@ def normal_draws(source: torch.Generator) -> Callable[..., Tensor]:
 
 
 def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A network built from the seed, whatever was drawn before, on the device of the training."""
+    """A network on the training device, with initial weights that depend only on the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build().to(device(), memory_format=torch.channels_last)
 
 
 def weights(network: nn.Module) -> State:
-    """All numbers of a network by name, on the CPU."""
+    """The ``state_dict`` of a network, on the CPU."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
 def part(state: State, name: str) -> State:
-    """The weights of one network, ``name``, out of those of several: {"name.x": …} → {"x": …}."""
+    """The weights of the network ``name`` from a state of several networks: {"name.x": …} → {"x": …}."""
     return {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
 
 
 def outputs(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
-    """``model(inputs)``; with ``functools.partial`` over ``inputs`` something to ``watch``."""
+    """``model(inputs)``; use it with ``functools.partial`` over ``inputs`` as a ``watch`` function."""
     return model(inputs.to(device()))
 
 
 def watched(watch: Callable[[nn.Module], Tensor], network: nn.Module) -> Tensor:
-    """What ``watch`` sees of a network in evaluation mode, on the CPU."""
+    """The output of ``watch`` for a network in evaluation mode, on the CPU."""
     training = network.training
     network.eval()
     with torch.inference_mode():
@@ -255,6 +255,6 @@ def watched(watch: Callable[[nn.Module], Tensor], network: nn.Module) -> Tensor:
 
 
 def with_watched(state: State, history: History) -> tuple[State, History]:
-    """Move what was watched, a tensor an epoch, from the history to the weights: ``watched`` (epochs, …)."""
+    """Move the watched tensors, one per epoch, from the history to the weights, as ``watched`` (epochs, …)."""
     seen = history.pop("watched", None)
     return (state | {"watched": torch.stack(seen)} if seen else state), history

@@ -24,7 +24,7 @@ from lib.training.loop import (
 
 
 def vae_step(vae: VAE, x: Tensor, draw: Callable[..., Tensor], learner: Learner) -> dict[str, Tensor]:
-    """One step up the evidence lower bound of a batch (B, D), with one sample of q(z|x) for each image."""
+    """One gradient step on the negative ELBO of a batch (B, D), with one sample of q(z|x) for each image."""
     mean, log_variance = vae.encode(x)
     z = reparameterize(mean, log_variance, draw(*mean.shape))
     reconstruction = reconstruction_loss(vae.decode(z), x).mean()
@@ -49,12 +49,13 @@ def train_vae(
 ) -> tuple[State, History]:
     """Maximise the evidence lower bound (ELBO) of images (N, …) in [0, 1] with Adam and one sample of q(z|x) each.
 
-    History, one entry an epoch, in nats per image: ``train_reconstruction`` and ``train_kl`` (means over the epoch,
-    while training), the same for each set of ``evaluate_on`` after the epoch, and ``train_seconds``.
-    −ELBO is their sum. ``step`` is what happens with a batch. With ``watch``, the weights come with ``watched``
-    (epochs, …), what it returned for the model after each epoch. ``precision`` is that of the products while training;
-    what is evaluated is computed in float32. Raises Diverged when the loss is not finite, ValueError for an unknown
-    precision.
+    The history has one entry per epoch, in nats per image: ``train_reconstruction`` and ``train_kl`` (means over the
+    epoch, during training), whose sum is −ELBO; ``<name>_reconstruction`` and ``<name>_kl`` for each set of
+    ``evaluate_on``, after the epoch; and ``train_seconds``.
+
+    ``step`` learns from one batch. With ``watch``, the returned weights include ``watched`` (epochs, …), the output of
+    ``watch`` for the model after each epoch. ``precision`` is that of the matrix products during training; evaluation
+    always uses float32. Raises Diverged if the loss is not finite, ValueError for an unknown precision.
     """
     vae = seeded(build, seed)
     inputs = train.flatten(1).to(device())
@@ -87,7 +88,7 @@ def train_vae(
 
 
 def negative_elbo(vae: VAE, images: Tensor, seed: int = 0) -> tuple[float, float]:
-    """Reconstruction and KL in nats per image (N, …), with one sample of q(z|x) each, the same for equal seeds."""
+    """Reconstruction loss and KL in nats per image (N, …), with one sample of q(z|x) each, drawn from ``seed``."""
     noise, totals = stream(seed, NOISE), torch.zeros(2, dtype=torch.double)
     with torch.inference_mode():
         for x in images.flatten(1).to(next(vae.parameters()).device).split(1000):
