@@ -119,7 +119,7 @@ def test_an_answer_in_a_kernel_is_shown_and_recorded(source, tmp_path, monkeypat
     lines = "".join(output["data"]["text/markdown"]).splitlines()
     assert lines[0].startswith("> **")
     assert lines[2:6] == ["> It has 2 convolutions, for $x_{i}$.", ">", "> The second paragraph: 25.0%.", ">"]
-    assert lines[6] == "> ⚠ In this run, a claim behind this answer does not hold: three is more"
+    assert lines[6] == "> ⚠ In this run, a claim that supports this answer does not hold: three is more"
     assert output["metadata"]["answer"] == "linma2472.q-2.1"
 
 

@@ -100,7 +100,7 @@ def test_a_single_improved_value_is_told_from_one_for_each_seed(book, value, imp
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"runs": 3}, "runs must be a list of values, one a seed, got 3"),
+        ({"runs": 3}, "runs must be a list of values, one per seed, got 3"),
         ({"runs": []}, "runs must be a list of values"),
         ({"runs": [1, "two"]}, "each of runs must be a number, like the value; got 'two'"),
         ({"runs": [{"a": 1}, {"b": 1}]}, r"each of runs must have the keys \['a'\]; got \['b'\]"),
@@ -190,13 +190,13 @@ def test_a_claim_that_fails_is_shown_marks_its_answer_and_stops_nothing(full, sh
     assert stored(full)["claims"] == [{"statement": "one is more", "holds": False, "item": "linma2472.q-2.1"}]
     assert shown == [
         "> ⚠ **In this run, a claim of this chapter does not hold:** one is more. "
-        "It stands behind the answer to linma2472.q-2.1."
+        "It supports the answer to linma2472.q-2.1."
     ]
     full.answer("linma2472.q-2.1", "One.")
     assert shown[1].splitlines()[2:] == [
         "> One.",
         ">",
-        "> ⚠ In this run, a claim behind this answer does not hold: one is more",
+        "> ⚠ In this run, a claim that supports this answer does not hold: one is more",
     ]
     assert "⚠" not in stored(full)["items"]["linma2472.q-2.1"]["answer"]
     full.claim("one is more", True, "linma2472.q-2.1")

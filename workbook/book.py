@@ -1,6 +1,6 @@
-"""What a notebook found: values, answers and figures, item by item of ``data/reports.toml``.
+"""The results of a notebook: values, answers and figures for the items of ``data/reports.toml``.
 
-A notebook opens its book once, records into it, and checks at its end that nothing is missing:
+A notebook opens its book once, records its results, and checks at the end that nothing is missing:
 
     book = open_book("01_feedforward", profile, seed)
     train, test = book.mnist()
@@ -9,8 +9,8 @@ A notebook opens its book once, records into it, and checks at its end that noth
     book.figure(fig, "cpsc453.fig-01", alt="Two falling curves …")
     book.check()
 
-Everything goes into results.json, except what is measured in seconds: that goes into timings.json. Only this file, and
-figures that draw seconds, may differ between two runs with the same seed. inputs.json lists the code that was loaded.
+Results go to results.json, measured durations to timings.json. Only timings.json, and figures that show durations, may
+differ between two runs with the same seed. inputs.json lists the code that was loaded.
 """
 
 import base64
@@ -28,7 +28,7 @@ from workbook import cache as trainings
 from workbook.paths import BUILD, DATA
 from workbook.records import errata, items_of, loaded_code, reports
 
-DIGITS = 6  # significant digits that are kept
+DIGITS = 6  # significant digits that are stored
 
 
 def open_book(notebook: str, profile: str = "auto", seed: int = 0) -> "Book":
@@ -88,13 +88,13 @@ class Book:
         seconds: bool = False,
         durations: dict[str, float] | None = None,
     ) -> None:
-        """Store what this notebook measured for an item: numbers, text, or lists and dicts of them.
+        """Store the measurement for an item: numbers, text, or lists and dicts of them.
 
-        ``value`` is one run and has the structure of the reported value. ``runs`` are such values at the report's
-        settings, one a seed; ``value`` may then be left out, and is their mean. ``improved`` are such values at our own
-        settings, one a seed, or a single one. ``images`` is the number of test images if the value is a share of them.
-        ``note`` is one neutral sentence. ``seconds`` marks values that are measured durations; ``durations`` adds
-        measured seconds to a ``value`` that is a dict of other things.
+        ``value`` is one run, with the structure of the reported value. ``runs`` holds such values at the report's
+        settings, one per seed; ``value`` may then be left out, and is their mean. ``improved`` holds such values at our
+        own settings, one per seed, or a single one. ``images`` is the number of test images if the value is a share of
+        them. ``note`` is one neutral sentence. ``seconds`` marks a value that is a measured duration; ``durations``
+        adds measured seconds to a ``value`` that is a dict.
 
         Raises KeyError for an item that does not exist or belongs to another notebook, and ValueError for values that
         do not have the same structure.
@@ -103,7 +103,7 @@ class Book:
         value, runs, improved = plain(value), plain(runs), plain(improved)
         if runs is not None:
             if not isinstance(runs, list) or not runs:
-                raise ValueError(f"{item}: runs must be a list of values, one a seed, got {runs!r}")
+                raise ValueError(f"{item}: runs must be a list of values, one per seed, got {runs!r}")
             value = _mean(runs, item) if value is None else value
             _same_structure(value, runs, item, "runs")
         if value is None:
@@ -124,7 +124,7 @@ class Book:
         self._store(item, entry, seconds, plain(durations))
 
     def answer(self, item: str, text: str, *, value: object = None, seconds: bool = False, **measured: object) -> None:
-        """Store and show the answer to a question of an assignment as one paragraph. Prefer the magic ``%%answer``.
+        """Store and show the answer to a question as one paragraph. Prefer the cell magic ``%%answer``.
 
         If the report's answer is a number, give its ``value`` and the other arguments of ``record``.
         """
@@ -134,12 +134,12 @@ class Book:
         self._answer(item, " ".join(text.split()), seconds)
 
     def _answer(self, item: str, text: str, seconds: bool = False) -> None:
-        """Store and show the text of an answer, paragraphs and all. ``seconds`` marks one that speaks of durations."""
+        """Store and show an answer of one or more paragraphs. ``seconds`` marks an answer that contains durations."""
         item, text = self._question(item, text), text.strip()
         durations = self._files["timings"]["items"].get(item, {}).get("durations")
         self._store(item, {**self._entry(item), "answer": text}, seconds, durations)
         doubts = [
-            f"⚠ In this run, a claim behind this answer does not hold: {claim['statement']}"
+            f"⚠ In this run, a claim that supports this answer does not hold: {claim['statement']}"
             for claim in self._claims
             if claim["item"] == item and claim["holds"] is False
         ]
@@ -147,24 +147,24 @@ class Book:
         _quote("\n\n".join(quoted), {"answer": item, "seconds": seconds})
 
     def claim(self, statement: str, holds: bool, item: str | None = None) -> None:
-        """Store a claim that a sentence of this notebook makes, and whether it ``holds``, if possible for an ``item``.
+        """Store a claim that this notebook makes in its text, whether it ``holds``, and the ``item`` it belongs to.
 
-        Give ``holds`` a margin from seeds or from sampling. A claim that fails is shown, marks the answer to ``item``,
-        and stops nothing. In profile smoke none is judged.
+        The expression for ``holds`` should include a margin from seeds or sampling. A claim that fails is shown and
+        marks the answer to ``item``, but the run continues. In profile smoke no claim is judged.
         """
         statement, holds = _sentence(statement), self._judged(holds, "holds")
         claim = {"statement": statement, "holds": holds, "item": item if item is None else self._known(item)}
         _replace(self._claims, claim)
         self._write()
         if holds is False:
-            about = f" It stands behind the answer to {item}." if item else ""
+            about = f" It supports the answer to {item}." if item else ""
             _quote(f"⚠ **In this run, a claim of this chapter does not hold:** {statement}.{about}")
 
     def reported_claim(self, item: str, statement: str, *, supported: bool, contradicted: bool) -> None:
-        """Store whether our runs support or contradict a ``statement`` of the report on an item.
+        """Store whether our runs support or contradict a ``statement`` of the report about an item.
 
-        Each of the two has a margin from seeds or from sampling. If neither is true, the claim is undecided, as it
-        always is in profile smoke. Raises ValueError if both are.
+        Both expressions should include a margin from seeds or sampling. If neither is true, the claim is undecided, as
+        always in profile smoke. Raises ValueError if both are true.
         """
         item, statement = self._known(item), _sentence(statement)
         if _truth(supported, "supported") and _truth(contradicted, "contradicted"):
@@ -192,8 +192,8 @@ class Book:
     def figure(self, fig: object, name: str, *, alt: str, seconds: bool = False) -> None:
         """Save a matplotlib figure as ``<name>.png`` with alt text, show it and close it.
 
-        ``name`` is the id of an item, or ``extra-…`` for a figure that is not in any report. ``seconds`` marks a figure
-        that draws measured durations.
+        ``name`` is the id of an item, or ``extra-…`` for a figure that is in no report. ``seconds`` marks a figure that
+        shows measured durations.
         """
         import matplotlib.pyplot as plt
         from IPython.display import display
@@ -201,7 +201,7 @@ class Book:
         if not name.startswith("extra-"):
             self._known(name)
         if len(alt.strip()) < 20:
-            raise ValueError(f"{name} needs alt text that tells a blind reader what the figure shows")
+            raise ValueError(f"{name} needs alt text of 20 letters or more, which describes the figure")
         alt = " ".join(alt.split())
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", metadata={"Software": None, "Description": alt})
@@ -250,21 +250,21 @@ class Book:
         return item
 
     def _entry(self, item: str) -> dict:
-        """What is recorded of an item, wherever it is kept; empty if there is nothing."""
+        """The record of an item, from whichever file holds it; empty if there is none."""
         kept = self._files["timings"]["items"].get(item, {})
         return kept if "value" in kept or "answer" in kept else self._files["results"]["items"].get(item, {})
 
     def _judged(self, holds: bool, name: str) -> bool | None:
-        """Whether it holds; None in profile smoke, whose trainings are too short to judge by."""
+        """Whether a claim holds; None in profile smoke, which trains too briefly to judge."""
         holds = _truth(holds, name)
         return None if self.profile == "smoke" else holds
 
     def _store(self, item: str, entry: dict, seconds: bool, durations: dict | None) -> None:
-        """Keep an entry in the file where it belongs, and durations that belong to its value in timings.json."""
+        """Store an entry in the file where it belongs, and its durations in timings.json."""
         if seconds and durations:
             entry, durations = {**entry, "value": entry["value"] | durations}, None
         self._files["timings"]["items"].pop(item, None)  # left there if a cell is run again
-        if durations:  # first, because it leaves a pointer in results that the entry then replaces
+        if durations:  # first, because this writes a reference to results.json, which the entry then replaces
             self._put("timings", "items", item, {"durations": durations})
         self._put("timings" if seconds else "results", "items", item, entry)
 
@@ -275,7 +275,7 @@ class Book:
         self._write()
 
     def _write(self) -> None:
-        """Write all three files. The trainings that were used are named in two, with their seconds in timings.json."""
+        """Write all three files. Two of them list the models that were used; timings.json adds their seconds."""
         self._files["results"]["trainings"] = sorted(trainings.used)
         self._files["timings"]["trainings"] = trainings.used
         self._files["timings"]["stale"] = trainings.stale
@@ -286,7 +286,7 @@ class Book:
 
 
 def plain(value: object) -> object:
-    """``value`` as JSON: tensors and arrays become lists, floats keep six significant digits.
+    """``value`` as JSON: tensors and arrays become lists, floats are rounded to six significant digits.
 
     Raises ValueError for numbers that are not finite, TypeError for anything JSON cannot hold.
     """
@@ -306,7 +306,7 @@ def plain(value: object) -> object:
 
 
 def _mean(runs: list, item: str) -> object:
-    """Mean of values of equal structure; text has to be the same in all of them."""
+    """Mean of values of equal structure; text must be the same in all of them."""
     first = runs[0]
     _same_structure(first, runs, item, "runs")
     if isinstance(first, dict):
@@ -348,7 +348,7 @@ def _depth(value: object) -> int:
 
 
 def _truth(holds: object, name: str) -> bool:
-    """``holds`` as a bool. Raises TypeError for a number or a list, which would count as true by accident."""
+    """``holds`` as a bool. Raises TypeError for a number or a list, which Python would accept as true."""
     holds = plain(holds)
     if not isinstance(holds, bool):
         raise TypeError(f"{name} must be True or False, got {holds!r}: write a comparison, with its margin")
@@ -362,7 +362,7 @@ def _sentence(statement: str) -> str:
 
 
 def _replace(claims: list[dict], claim: dict) -> None:
-    """Put a claim where its former version was, if its cell is run again, or at the end."""
+    """Replace a claim with the same statement, for a cell that is run again, or append it."""
     places = [i for i, old in enumerate(claims) if old["statement"] == claim["statement"]]
     if places:
         claims[places[0]] = claim
@@ -371,7 +371,7 @@ def _replace(claims: list[dict], claim: dict) -> None:
 
 
 def _quote(markdown: str, metadata: dict | None = None) -> None:
-    """Show a text as a block quote. ``metadata`` tells the writer of chapters what it is."""
+    """Show a text as a block quote. ``metadata`` tells ``tools.chapter`` what the text is."""
     from IPython.display import Markdown, display
 
     display(Markdown("\n".join(f"> {line}".rstrip() for line in markdown.splitlines())), metadata=metadata)
