@@ -2,9 +2,9 @@
 
     classifier, _ = models.classifier(book)
 
-trains it on this profile's images and epochs, or takes it from the cache, and returns it in evaluation mode with its
-weights and history. Networks are named here and imported when they are asked for, so that a chapter depends on the
-code of those it uses only.
+trains the classifier with this profile's images and epochs, or loads it from the cache. It returns the network in
+evaluation mode, and its weights and history. A network is imported only when it is requested, so that a chapter depends
+only on the code of the networks that it uses.
 """
 
 from functools import partial
@@ -28,13 +28,13 @@ def _pixels(train: Split, test: Split) -> dict:
 
 
 def _pixels_measured(train: Split, test: Split) -> dict:
-    """The final error on the training images is measured too."""
+    """Like ``_pixels``, but the final error on the training images is measured too."""
     images = unit(train.images)
     return {"train": images, "evaluate_on": {"training": images, "test": unit(test.images)}}
 
 
 def _pixels_held_out(train: Split, test: Split) -> dict:
-    """Without the validation split; watched are the reconstructions of the first eight test images."""
+    """Images without the validation split; watches the reconstructions of the first eight test images."""
     kept, validation = hold_out(train)
     watch = partial(outputs, inputs=unit(test.images[:8]))
     return {"train": unit(kept.images), "evaluate_on": {"validation": unit(validation.images)}, "watch": watch}
@@ -57,9 +57,9 @@ _LINEAR_GAN = {
     "keep": ("generator", "watched"),
 }
 
-# data: what is trained on; watched: how many noise vectors a generator is shown after every epoch; keep: the networks
-# whose weights some chapter needs; network: settings of the network. Rates and regularisation of 01, 02, 04, 13 and 16
-# were chosen on the validation split, those of the GANs by the class entropy of what they make.
+# data: the training data; watched: the number of noise vectors decoded after every epoch; keep: the networks whose
+# weights some chapter needs; network: settings of the network. Learning rates and regularisation of 01, 02, 04, 13 and
+# 16 were chosen on the validation split, those of the GANs by the class entropy of their samples.
 RECIPES = {
     "classifier": {
         "name": "feedforward",
@@ -97,8 +97,14 @@ RECIPES = {
         "train": "lib.training.autoencoder:train_autoencoder",
         "build": "lib.models.autoencoder:Autoencoder",
         "data": _pixels,
-        "epochs": {"smoke": 3, "full": 14},
-        "settings": {"batch_size": 256, "lr": 2e-3},
+        "epochs": {"smoke": 3, "full": 80},
+        "settings": {
+            "batch_size": 256,
+            "optimiser": "adamw",
+            "optimiser_settings": {"weight_decay": 0.1},
+            "lr": 2e-3,
+            "precision": "fast",
+        },
     },
     "narrow_autoencoder": {  # of Advanced Deep Learning 2024
         "name": "autoencoder-narrow",
@@ -129,8 +135,14 @@ RECIPES = {
         "name": "gan",
         "network": {"latent": 25},
         "watched": 10,
-        "epochs": {"smoke": 2, "full": 12},
-        "settings": {"batch_size": 128, "lr": 3e-4, "average": 0.999, "precision": "fast"},
+        "epochs": {"smoke": 2, "full": 50},
+        "settings": {
+            "update": "lib.training.gan:update_two_rates",
+            "batch_size": 128,
+            "lr": 3e-4,
+            "average": 0.9995,
+            "precision": "fast",
+        },
     },
     "linear_gan": _LINEAR_GAN
     | {  # the report's rate and batch size; the tutorial it follows has a rate of 2e-4
@@ -162,14 +174,14 @@ RECIPES = {
 
 
 def epochs(name: str) -> dict[str, int]:
-    """How many epochs a shared model is trained for, by profile."""
+    """The number of training epochs of a shared model, by profile."""
     return dict(RECIPES[name]["epochs"])
 
 
 def settings(name: str, **network: object) -> dict[str, object]:
-    """Builders and settings of a shared model's training, without its data, epochs and seed.
+    """Builders and training settings of a shared model, without its data, epochs and seed.
 
-    ``network`` changes settings of the network itself.
+    ``network`` overrides settings of the network.
     """
     recipe = RECIPES[name]
     network = recipe.get("network", {}) | network
@@ -196,8 +208,8 @@ def training(
 ) -> Trained:
     """Weights and history of a model of RECIPES.
 
-    ``epochs`` and ``seed`` are by default those of the profile and the book, ``network`` changes settings of the
-    network, ``keep`` is as in ``cache.trained``. Raises KeyError for a name that is not in the table.
+    By default, ``epochs`` and ``seed`` come from the profile and the book. ``network`` overrides settings of the
+    network; ``keep`` is as in ``cache.trained``. Raises KeyError for a name that is not in the table.
     """
     recipe, seed = RECIPES[name], book.seed if seed is None else seed
     chosen = settings(name, **network) | recipe["data"](*book.mnist())
@@ -217,7 +229,7 @@ def training(
 def shared(
     name: str, book: Book, *, epochs: int | None = None, seed: int | None = None, **network: object
 ) -> tuple[nn.Module, Trained]:
-    """A model of RECIPES in evaluation mode, of a GAN the generator, and its ``training``."""
+    """A model of RECIPES in evaluation mode (for a GAN, the generator), and its ``training``."""
     done, builders = training(name, book, epochs=epochs, seed=seed, **network), settings(name, **network)
     if "build" in builders:
         return loaded(builders["build"](), unwatched(done.state)), done
@@ -236,11 +248,11 @@ conv_gan = partial(shared, "conv_gan")  # of 12
 
 
 def unwatched(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights without what was watched while training."""
+    """The weights without the watched outputs."""
     return {name: tensor for name, tensor in state.items() if name != "watched"}
 
 
 def loaded(model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
-    """``model`` with these weights, in evaluation mode, its weights without gradients."""
+    """``model`` with these weights, in evaluation mode and without gradients."""
     model.load_state_dict(state)
     return model.eval().requires_grad_(False)

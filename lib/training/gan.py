@@ -1,4 +1,4 @@
-"""Training generative adversarial networks: generator G and discriminator D against each other."""
+"""Training generative adversarial networks: a generator G against a discriminator D."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from lib.training.loop import (
 )
 
 Draw = Callable[[], Tensor]  # fresh noise (B, latent)
-Guide = Callable[[Tensor], Tensor]  # generated images (B, …) → a loss (B,) that the generator minimises as well
+Guide = Callable[[Tensor], Tensor]  # generated images (B, …) → an additional loss (B,) for the generator
 
 
 def update_in_turn(
@@ -48,7 +48,7 @@ def update_in_turn(
 def update_discriminator(
     D: nn.Module, real: Tensor, fake: Tensor, learner: Learner, real_target: float = 1.0
 ) -> dict[str, Tensor]:
-    """One step down L(D) = ½ BCE(D(x), ``real_target``) + ½ BCE(D(G(z)), 0)."""
+    """One gradient step of the discriminator on L(D) = ½ BCE(D(x), ``real_target``) + ½ BCE(D(G(z)), 0)."""
     on_real, on_fake = logits_of_both(D, real, fake)
     loss = (bce(on_real, real_target) + bce(on_fake, 0.0)) / 2
     learner.descend(loss)
@@ -56,7 +56,7 @@ def update_discriminator(
 
 
 def update_generator(D: nn.Module, fake: Tensor, learner: Learner, guide: Guide | None = None) -> dict[str, Tensor]:
-    """One step down L(G) = BCE(D(G(z)), 1), the non-saturating loss, plus the mean of ``guide(G(z))``."""
+    """One gradient step of the generator on the non-saturating BCE(D(G(z)), 1), plus the mean of ``guide(G(z))``."""
     loss = bce(D(fake), 1.0)
     learner.descend(loss + guide(fake.float()).mean() if guide else loss)
     return {"g_loss": loss}
@@ -72,7 +72,7 @@ def update_at_once(
     real_target: float = 1.0,
     guide: Guide | None = None,
 ) -> dict[str, Tensor]:
-    """One step of both networks from one pass through both: ``adversarial_gradients``, which is faster."""
+    """One step of both networks from a single pass through each (``adversarial_gradients``), which is faster."""
     on_real, on_fake = adversarial_gradients(G, D, real, draw(), real_target, guide)
     d.step()
     g.step()
@@ -80,21 +80,30 @@ def update_at_once(
     return {"d_loss": loss, **verdicts(on_real, on_fake), "g_loss": bce(on_fake, 1.0)}
 
 
+def update_two_rates(
+    G: nn.Module, D: nn.Module, real: Tensor, draw: Draw, g: Learner, d: Learner, ratio: float = 2.0
+) -> dict[str, Tensor]:
+    """``update_in_turn`` with a discriminator whose rate is ``ratio`` times the generator's (Heusel et al. 2017)."""
+    for faster, slower in zip(d.optimiser.param_groups, g.optimiser.param_groups, strict=True):
+        faster["lr"] = ratio * slower["lr"]
+    return update_in_turn(G, D, real, draw, g, d)
+
+
 def adversarial_gradients(
     G: nn.Module, D: nn.Module, real: Tensor, z: Tensor, real_target: float = 1.0, guide: Guide | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Put the gradients of both losses into ``.grad`` of both networks' weights, from one pass through each.
+    """Compute the gradients of both losses from one pass through each network, and store them in ``.grad``.
 
-    L(D) = ½ BCE(D(x), ``real_target``) + ½ BCE(D(G(z)), 0); L(G) = BCE(D(G(z)), 1), plus the mean of
-    ``guide(G(z))`` (B,) if there is a guide. Real images (B, …) and noise (B, latent) → logits (B,) and (B,), real
-    first.
+    L(D) = ½ BCE(D(x), ``real_target``) + ½ BCE(D(G(z)), 0). L(G) = BCE(D(G(z)), 1), plus the mean of ``guide(G(z))``
+    (B,) if there is a guide. Takes real images (B, …) and noise z (B, latent); returns the logits (B,) of the real and
+    of the generated images.
 
-    Both are gradients at the present weights, of the same noise and the same dropout: simultaneous updates, where
-    ``update_in_turn`` passes generated images through the discriminator twice. But both gradients take the same way,
-    from the logit l of an image back through the discriminator, and differ only in where they start:
-    dL(D)/dl = σ(l) / 2B and dL(G)/dl = (σ(l) − 1) / B. Their ratio, −2 exp(−l), turns the one into the other, image by
-    image, as long as the discriminator treats each image on its own (no batch norm in it). Below l = −60 the ratio is
-    kept constant, to stay finite.
+    Both gradients belong to the current weights, the same noise and the same dropout, so the updates are simultaneous.
+    (``update_in_turn`` passes generated images through the discriminator twice.) Both are backpropagated from the logit
+    l of an image through the same discriminator, and differ only in their starting values: dL(D)/dl = σ(l) / 2B and
+    dL(G)/dl = (σ(l) − 1) / B. Multiplying by the ratio −2 exp(−l) turns the first into the second, image by image. This
+    requires a discriminator that treats each image separately, without batch norm. Below l = −60 the ratio is kept
+    constant, so that it stays finite.
     """
     if has_batch_norm(D):
         raise ValueError("batch norm in the discriminator mixes images, so that one pass cannot give both gradients")
@@ -114,16 +123,16 @@ def adversarial_gradients(
 
 
 def bce(logits: Tensor, target: float) -> Tensor:
-    """Cross-entropy of logits with one target for all: 1 for "real", 0 for "generated", less than 1 to smooth it."""
+    """Cross-entropy of logits with one common target: 1 for "real", 0 for "generated", below 1 for smoothed labels."""
     logits = logits.float()
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
 
 def logits_of_both(D: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-    """D's logits (B,) of real and of generated images (B, …), which pass it as one batch.
+    """The discriminator's logits (B,) for real and for generated images (B, …), from one common batch.
 
-    With batch norm in it each kind passes on its own, because generated images alone is what it meets in the
-    generator's step.
+    A discriminator with batch norm gets real and generated images in separate batches, because in the generator's step
+    it sees generated images only.
     """
     kinds = [real, fake] if has_batch_norm(D) else [torch.cat([real, fake])]
     on_real, on_fake = torch.cat([D(x) for x in kinds]).float().view(2, -1)
@@ -131,7 +140,7 @@ def logits_of_both(D: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Te
 
 
 def verdicts(on_real: Tensor, on_fake: Tensor) -> dict[str, Tensor]:
-    """How sure the discriminator is, D(x) and D(G(z)), and the shares of real and generated images it gets right."""
+    """The discriminator's mean outputs D(x) and D(G(z)), and its accuracy on real and on generated images."""
     return {
         "d_real": on_real.sigmoid().mean(),
         "d_fake": on_fake.sigmoid().mean(),
@@ -141,13 +150,13 @@ def verdicts(on_real: Tensor, on_fake: Tensor) -> dict[str, Tensor]:
 
 
 class Average:
-    """The exponential moving average of a network's weights (Yazıcı et al. 2019), shorter in the first steps."""
+    """Exponential moving average of a network's weights (Yazıcı et al. 2019), over fewer steps at first."""
 
     def __init__(self, network: nn.Module, decay: float):
         self.network, self.decay, self.steps = copy.deepcopy(network).requires_grad_(False).eval(), decay, 0
 
     def update(self, network: nn.Module) -> None:
-        """Move a little towards ``network``; with a decay of 0, all the way."""
+        """Move the average towards the weights of ``network``; with a decay of 0, copy them."""
         keep = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         with torch.no_grad():
@@ -182,23 +191,24 @@ def train_gan(
 ) -> tuple[State, History]:
     """Train generator and discriminator against each other on images (N, …), with Adam and the non-saturating loss.
 
-    ``real`` has the range and shape of the generator's images. ``update`` is what happens with a batch: the networks
-    learn in turn (``update_in_turn``) or at once (``update_at_once``); ``functools.partial`` over either may smooth the
-    labels of real images with a ``real_target`` below 1 (Salimans et al. 2016), or add a ``guide``, which maps
-    generated images to a loss (B,) that the generator minimises as well. ``average`` is the decay of an exponential
-    moving average of the generator's weights, which is then what is returned, shown and evaluated. The learning rate
-    is constant, or divided by ten every ``decay_every`` epochs. ``precision`` is that of the products; the weights and
-    losses are float32.
+    ``real`` has the range and shape of the generator's images. ``update`` learns from one batch: ``update_in_turn``
+    trains the networks one after the other, ``update_at_once`` both at once. Use ``functools.partial`` over either to
+    smooth the labels of real images with a ``real_target`` below 1 (Salimans et al. 2016), or to add a ``guide``, which
+    maps generated images to an additional loss (B,) for the generator. ``average`` is the decay of an exponential
+    moving average of the generator's weights; if it is not 0, the average is returned, shown and evaluated. The
+    learning rate is constant, or divided by ten every ``decay_every`` epochs. ``precision`` is that of the matrix
+    products; weights and losses are float32.
 
-    History, means of an epoch: ``d_loss``, ``g_loss`` (without a guide), ``d_real`` = D(x), ``d_fake`` = D(G(z)),
-    ``real_accuracy``, ``fake_accuracy`` (the shares that the discriminator gets right), and ``seconds``; with
-    ``trace_every`` also ``trace_…``, the same over that many steps (fewer in the last bin of an epoch).
-    ``<name>_accuracy`` is, after each epoch and without dropout, the share of a set of ``evaluate_on`` that is called
-    real, and ``generated_accuracy`` the share of 2,000 generated images that is called generated. The weights are
-    named ``generator.…`` and ``discriminator.…``; with ``watch``, ``watched`` (epochs, …) is what it returned for the
-    generator after each epoch. Raises Diverged when a loss is not finite, and ValueError for fewer images than one
-    batch, an unknown precision, an update at once of a discriminator with batch norm, or a set that is empty or has a
-    name that the history uses itself.
+    The history has epoch means of ``d_loss``, ``g_loss`` (without the guide), ``d_real`` = D(x), ``d_fake`` = D(G(z)),
+    ``real_accuracy`` and ``fake_accuracy`` (of the discriminator), and the ``seconds`` of each epoch. ``trace_every``
+    adds ``trace_…``, the same over that many steps (fewer in the last bin of an epoch). After each epoch, without
+    dropout, ``<name>_accuracy`` is the share of a set of ``evaluate_on`` that the discriminator classifies as real, and
+    ``generated_accuracy`` the share of 2,000 generated images that it classifies as generated.
+
+    The weights are named ``generator.…`` and ``discriminator.…``. With ``watch``, ``watched`` (epochs, …) is its output
+    for the generator after each epoch. Raises Diverged if a loss is not finite. Raises ValueError for fewer images than
+    one batch, an unknown precision, ``update_at_once`` with batch norm in the discriminator, and an empty set in
+    ``evaluate_on`` or one with a name that the history uses itself.
     """
     evaluate_on = evaluate_on or {}
     if unfit := [name for name, x in evaluate_on.items() if name in ("real", "fake", "generated") or not len(x)]:
@@ -250,14 +260,14 @@ def train_gan(
 
 
 def has_batch_norm(network: nn.Module) -> bool:
-    """Does a network mix the images of a batch?"""
+    """Whether a network has batch norm, which mixes the images of a batch."""
     return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules())
 
 
 def measure_batch_norm(generator: nn.Module, latent: int, noise: torch.Generator) -> nn.Module:
-    """Measure the batch-norm statistics of a generator again, on 2,000 noise vectors; returns it, in evaluation mode.
+    """Recompute the batch-norm statistics of a generator on 2,000 noise vectors; returns it in evaluation mode.
 
-    An average of weights needs statistics of its own; those met in training belong to other weights.
+    Averaged weights need their own statistics: those from training belong to other weights.
     """
     on = next(generator.parameters()).device
     update_bn([torch.randn(200, latent, generator=noise).to(on) for _ in range(10)], generator)
@@ -265,7 +275,7 @@ def measure_batch_norm(generator: nn.Module, latent: int, noise: torch.Generator
 
 
 def real_share(discriminator: nn.Module, images: Tensor) -> float:
-    """Share of the images (N, …) that a discriminator calls real, where it lies; dropout is off."""
+    """Share of the images (N, …) that a discriminator classifies as real, without dropout, on its own device."""
     on, training = next(discriminator.parameters()).device, discriminator.training
     discriminator.eval()
     with torch.inference_mode():
