@@ -59,7 +59,8 @@ _LINEAR_GAN = {
 
 # data: the training data; watched: the number of noise vectors decoded after every epoch; keep: the networks whose
 # weights some chapter needs; network: settings of the network. Learning rates and regularisation of 01, 02, 04, 13 and
-# 16 were chosen on the validation split, those of the GANs by the class entropy of their samples.
+# 16 were chosen on the validation split, the two rates of gan on held-out images (notebook 05), and the rates of the
+# other GANs by the class entropy of their samples.
 RECIPES = {
     "classifier": {
         "name": "feedforward",
