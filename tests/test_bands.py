@@ -61,7 +61,7 @@ def test_autoencoder():
     at_report = [run["min_test_mse"] for run in loss["runs"]]
     ours = [run["min_test_mse"] for run in loss["improved"]]
     assert len(at_report) == 3
-    assert len(ours) == 4
+    assert len(ours) == 5
     assert all(0.033 < error < 0.045 for error in at_report)
     assert all(0.030 < error <= 0.0325 for error in ours)
     assert all(run["train_mse_end"] < run["test_mse_end"] for run in items["cpsc453.fig-02"]["improved"])
