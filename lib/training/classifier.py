@@ -110,13 +110,15 @@ def train_stack(
     prepare: Prepare,
     epochs: int,
     batch_size: int = 128,
+    precision: str = "float32",
     seed: int = 0,
 ) -> tuple[State, History]:
     """Train one FeedForward per (activation, learning rate) with plain SGD, all in one pass over the batches.
 
     Every network starts from the same seed and sees the same batches, as if it were trained alone (a test compares the
     two). Returns the weights of the FeedForwardStack and a history with a list of K numbers per epoch: ``train_loss``,
-    and ``<name>_loss``, ``<name>_accuracy`` for each split of ``evaluate_on``.
+    and ``<name>_loss``, ``<name>_accuracy`` for each split of ``evaluate_on``. ``precision`` is that of the matrix
+    products during training; evaluation always uses float32.
     """
     on = device()
     stack = FeedForwardStack([seeded(partial(FeedForward, hidden, a), seed) for a, _ in networks]).to(on)
@@ -142,6 +144,7 @@ def train_stack(
         title=f"{len(networks)} networks of width {hidden}",
         prefix="train_",
         evaluate=measure,
+        precision=precision,
     )
     return weights(stack), history
 
