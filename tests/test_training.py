@@ -18,7 +18,7 @@ from lib.models.vae import VAE, kl_to_prior, reconstruction_loss, reparameterize
 from lib.training.autoencoder import autoencoder_step, reconstruction_error, train_autoencoder
 from lib.training.classifier import classifier_step, train_classifier, train_stack
 from lib.training.loop import OPTIMISERS, Diverged, Learner, fit, outputs, part, seeded, stream, weights
-from lib.training.vae import negative_elbo, train_vae, vae_step
+from lib.training.vae import beta_vae_step, negative_elbo, train_vae, vae_step
 
 FF = {
     "build": partial(FeedForward, 32),
@@ -470,6 +470,15 @@ def test_stack_equals_training_one_by_one(small, seed):
             assert [row[i] for row in history[name]] == pytest.approx(curves[name], abs=1e-4)
 
 
+def test_stack_multiplies_in_the_given_precision(small):
+    networks, settings = [("relu", 0.1), ("tanh", 0.05)], {"epochs": 2, "prepare": data.unit}
+    exact, curves = train_stack(networks, 16, small[0][:500], {}, **settings)
+    rounded, others = train_stack(networks, 16, small[0][:500], {}, **settings, precision="bfloat16")
+    assert not exact["W1"].equal(rounded["W1"])
+    torch.testing.assert_close(exact["W1"], rounded["W1"], atol=5e-3, rtol=0)
+    assert others["train_loss"][-1] == pytest.approx(curves["train_loss"][-1], rel=0.02)
+
+
 def test_divergence_is_an_error(small):
     with pytest.raises(Diverged, match=r"train_loss became \w+ in epoch 1; try a smaller learning rate"):
         train_classifier(train=small[0][:500], evaluate_on={}, epochs=3, lr=1e30, **FF)
@@ -879,6 +888,39 @@ def test_evaluating_a_vae_does_not_change_its_training(small):
     watched.pop("watched")
     assert same(plain, watched)
     assert same(plain, without)
+
+
+def test_a_beta_vae_with_beta_one_is_a_vae(small):
+    plain, history = run_of("vae", small, epochs=3)
+    same_step, same_history = run_of("vae", small, epochs=3, step=beta_vae_step)
+    assert same(plain, same_step)
+    assert history["test_kl"] == same_history["test_kl"]
+
+
+def test_a_large_beta_lowers_the_kl_and_costs_reconstruction(small):
+    runs = [run_of("vae", small, epochs=20, step=partial(beta_vae_step, beta=beta))[1] for beta in (0.0, 1.0, 8.0)]
+    kl, reconstruction = ([run[f"train_{name}"][-1] for run in runs] for name in ("kl", "reconstruction"))
+    assert kl[0] > kl[1] > kl[2]
+    assert reconstruction[0] < reconstruction[1] < reconstruction[2]
+
+
+def test_masked_pixels_are_hidden_from_the_encoder_but_not_from_the_loss(small, monkeypatch):
+    seen, asked = [], []
+
+    def step(vae, x, draw, learner):
+        monkeypatch.setattr(vae, "encode", lambda x: (seen.append(x), type(vae).encode(vae, x))[1])
+        return beta_vae_step(vae, x, draw, learner, masked=0.25)
+
+    def loss(logits, x):
+        asked.append(x)
+        return reconstruction_loss(logits, x)
+
+    monkeypatch.setattr("lib.training.vae.reconstruction_loss", loss)
+    train_vae(train=torch.ones(200, 784), evaluate_on={}, epochs=1, **DENSE_VAE | {"step": step})
+    hidden = torch.cat(seen) == 0
+    assert hidden.float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert not hidden[0].equal(hidden[1])
+    assert torch.cat(asked).eq(1).all()
 
 
 def test_the_rate_of_a_vae_goes_through_one_cycle_over_all_epochs(small):

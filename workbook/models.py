@@ -128,8 +128,13 @@ RECIPES = {
         "train": "lib.training.vae:train_vae",
         "build": "lib.models.vae:VAE",
         "data": _pixels,
-        "epochs": {"smoke": 4, "full": 90},
-        "settings": {"batch_size": 256, "lr": 8e-3},
+        "epochs": {"smoke": 4, "full": 150},
+        "settings": {
+            "batch_size": 256,
+            "lr": 8e-3,
+            "step": ("lib.training.vae:beta_vae_step", {"masked": 0.1}),
+            "precision": "fast",
+        },
     },
     "gan": _LINEAR_GAN
     | {
@@ -194,7 +199,12 @@ def settings(name: str, **network: object) -> dict[str, object]:
             "build_discriminator": resolve_name(recipe["build_discriminator"]),
             "latent": network["latent"],
         }
-    own = {key: resolve_name(value) if key == "update" else value for key, value in recipe["settings"].items()}
+    own = dict(recipe["settings"])
+    if "update" in own:
+        own["update"] = resolve_name(own["update"])
+    if "step" in own:
+        function, fixed = own["step"]
+        own["step"] = partial(resolve_name(function), **fixed)
     return builders | own
 
 

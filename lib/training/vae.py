@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lib.compute import device
@@ -30,6 +31,22 @@ def vae_step(vae: VAE, x: Tensor, draw: Callable[..., Tensor], learner: Learner)
     reconstruction = reconstruction_loss(vae.decode(z), x).mean()
     kl = kl_to_prior(mean, log_variance).sum(1).mean()
     learner.descend(reconstruction + kl)
+    return {"reconstruction": reconstruction, "kl": kl}
+
+
+def beta_vae_step(
+    vae: VAE, x: Tensor, draw: Callable[..., Tensor], learner: Learner, beta: float = 1.0, masked: float = 0.0
+) -> dict[str, Tensor]:
+    """One step on the loss of a β-VAE, in which the KL counts β times (Higgins et al. 2017): batch (B, D).
+
+    ``masked`` is the share of pixels that the encoder does not see, new ones in every step, so that it cannot learn
+    the training images by heart. The decoder has to return all of them.
+    """
+    mean, log_variance = vae.encode(F.dropout(x, masked))
+    z = reparameterize(mean, log_variance, draw(*mean.shape))
+    reconstruction = reconstruction_loss(vae.decode(z), x).mean()
+    kl = kl_to_prior(mean, log_variance).sum(1).mean()
+    learner.descend(reconstruction + beta * kl)
     return {"reconstruction": reconstruction, "kl": kl}
 
 
