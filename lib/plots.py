@@ -162,8 +162,11 @@ def boxes(panels: Mapping[str, Mapping[str, Tensor]], *, title: str) -> Figure:
 # --- matrices --------------------------------------------------------------------------------------------------------
 
 
-def confusion(matrix: Tensor, *, title: str, ax: plt.Axes | None = None) -> Figure:
-    """Heat map of a confusion matrix (10, 10) with its counts; the diagonal stays pale so that errors stand out."""
+def confusion(matrix: Tensor, *, title: str, ax: plt.Axes | None = None, darkest: int | None = None) -> Figure:
+    """Heat map of a confusion matrix (10, 10) with its counts; the diagonal stays pale so that errors stand out.
+
+    ``darkest`` is the count with the darkest colour, for several matrices on one scale; by default the largest one.
+    """
     if ax is None:
         _, ax = plt.subplots(figsize=(6.4, 5.4))
     import seaborn as sns
@@ -181,6 +184,7 @@ def confusion(matrix: Tensor, *, title: str, ax: plt.Axes | None = None) -> Figu
         ax=ax,
         annot_kws={"size": 8},
         vmin=0,
+        vmax=darkest,
     )
     ax.set(title=title, xlabel="predicted digit", ylabel="true digit")
     ax.tick_params(axis="y", rotation=0)

@@ -235,6 +235,13 @@ def test_boxes_hold_the_middle_half_of_what_they_are_named_after():
 # --- matrices ----------------------------------------------------------------------------------------------------
 
 
+def test_confusion_matrices_can_share_a_colour_scale():
+    matrix = torch.diag(torch.full((10,), 90))
+    matrix[7, 1] = 5
+    limits = [plots.confusion(matrix, title="t", darkest=d).axes[0].collections[0].get_clim() for d in (None, 49)]
+    assert limits == [(0, 5), (0, 49)]
+
+
 def test_confusion_counts_stand_in_the_row_of_the_true_and_the_column_of_the_read_digit():
     matrix = torch.diag(torch.full((10,), 90))
     matrix[7, 1] = 5  # sevens that are read as ones
