@@ -107,6 +107,36 @@ def test_repeated_points_are_refused():
         dv.kl_neighbours(a, normal(50))
 
 
+# --- Jensen-Shannon ----------------------------------------------------------------------------------------------
+
+
+def js_of_gaussians(shift):
+    """JS of N(0, 1) and N(shift, 1); in more dimensions it is the same, because only the shifted one matters."""
+    x = np.linspace(-12, 12 + shift, 20_001)
+    p, q = (np.exp(-((x - mean) ** 2) / 2) / np.sqrt(2 * np.pi) for mean in (0, shift))
+    integrand = (p * np.log(2 * p / (p + q)) + q * np.log(2 * q / (p + q))) / 2
+    return np.nansum(integrand) * (x[1] - x[0])
+
+
+@pytest.mark.parametrize(("shift", "d"), [(0, 1), (1, 1), (1, 2), (3, 1)])
+def test_js_of_gaussians(shift, d):
+    b = normal(3000, d, seed=1)
+    b[:, 0] += shift
+    assert dv.js_kernel(normal(3000, d), b) == pytest.approx(js_of_gaussians(shift), abs=0.03)
+
+
+@given(seeds, st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_js_is_at_most_log_2(seed, shift):
+    a, b = samples(seed)
+    assert dv.js_kernel(a, b + shift) <= np.log(2) + 1e-12
+
+
+def test_js_of_samples_far_apart_is_log_2():
+    a, b = samples(0)
+    assert dv.js_kernel(a, b + 1000) == pytest.approx(np.log(2))
+
+
 # --- EMD ---------------------------------------------------------------------------------------------------------
 
 
@@ -214,7 +244,7 @@ def test_permutation_test():
 
 # --- for all -----------------------------------------------------------------------------------------------------
 
-SYMMETRIC = [dv.emd, dv.mmd, dv.report_mmd, dv.report_emd]
+SYMMETRIC = [dv.js_kernel, dv.emd, dv.mmd, dv.report_mmd, dv.report_emd]
 EVERY = [*SYMMETRIC, dv.kl_neighbours, dv.kl_kernel]
 
 
@@ -237,7 +267,7 @@ def test_order_place_and_direction_do_not_matter(measure, seed):
     assert moved == pytest.approx(measure(a, b), abs=1e-6 if measure is not dv.report_emd else 0.2)
     if measure is not dv.report_emd:  # which looks at coordinates, not at points
         turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-        loose = 0.2 if measure is dv.kl_kernel else 1e-6  # its bandwidth comes from the coordinates
+        loose = 0.2 if measure in (dv.kl_kernel, dv.js_kernel) else 1e-6  # its bandwidth comes from the coordinates
         assert measure(a @ turn, b @ turn) == pytest.approx(measure(a, b), abs=loose)
 
 
@@ -248,7 +278,7 @@ def test_not_negative(measure, seed):
     assert measure(*samples(seed)) >= 0
 
 
-CHECKED = [dv.emd, dv.sliced_emd, dv.mmd, dv.mmd_test, dv.kl_neighbours, dv.kl_kernel]
+CHECKED = [dv.emd, dv.sliced_emd, dv.mmd, dv.mmd_test, dv.kl_neighbours, dv.kl_kernel, dv.js_kernel]
 
 
 @pytest.mark.parametrize("measure", CHECKED)

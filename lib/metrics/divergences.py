@@ -1,4 +1,4 @@
-"""Distances between two samples: KL divergence, earth mover's distance, maximum mean discrepancy.
+"""Distances between two samples: KL and Jensen-Shannon divergence, earth mover's distance, maximum mean discrepancy.
 
 Throughout, a (n, d) and b (m, d) are float arrays of independent points, drawn from p and q. The functions named
 ``report_…`` do what the author of CPSC 453 did under these names; notebook 06 shows what they actually measure.
@@ -46,6 +46,21 @@ def kl_kernel(a: Points, b: Points, bandwidth: float | None = None) -> float:
     """
     _check(a, b, at_least=2)
     return float((_log_density(a, a, bandwidth, leave_out=True) - _log_density(a, b, bandwidth)).mean())
+
+
+def js_kernel(a: Points, b: Points, bandwidth: float | None = None) -> float:
+    """Jensen-Shannon divergence of p and q in nats, from the same kernel densities as ``kl_kernel``.
+
+    Half the mean of log p/m at the points of a plus half that of log q/m at the points of b, where m = (p + q) / 2
+    (Lin 1991). It never exceeds log 2, but an estimate can be slightly negative.
+    """
+    _check(a, b, at_least=2)
+    halves = []
+    for own, other in ((a, b), (b, a)):
+        log_own = _log_density(own, own, bandwidth, leave_out=True)
+        log_other = _log_density(own, other, bandwidth)
+        halves.append(np.log(2) + (log_own - np.logaddexp(log_own, log_other)).mean())
+    return float(np.mean(halves))
 
 
 def _log_density(at: Points, sample: Points, bandwidth: float | None = None, leave_out: bool = False) -> Points:
