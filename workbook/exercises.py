@@ -276,6 +276,116 @@ def _ema(call: Callable) -> str:
     )
 
 
+# --- 06 · How different are two samples? -----------------------------------------------------------------------------
+
+
+def _kl_gaussians(call: Callable) -> str:
+    def kl(mean_p: float, sd_p: float, mean_q: float, sd_q: float) -> float:
+        return math.log(sd_q / sd_p) + (sd_p**2 + (mean_p - mean_q) ** 2) / (2 * sd_q**2) - 0.5
+
+    for p, q in (((0.0, 1.0), (2.0, 3.0)), ((1.0, 2.0), (0.0, 0.5)), ((0.0, 1.0), (3.0, 1.0))):
+        right = kl(*p, *q)
+        mistakes = {
+            "That is KL(q ‖ p): the mean is taken under p.": kl(*q, *p),
+            "That is in bits. Take natural logarithms.": right / math.log(2),
+            "The term −1/2 is missing.": right + 0.5,
+            "The means differ as well: add (mean_p − mean_q)² to the variance of p.": kl(p[0], p[1], p[0], q[1]),
+            "Those are standard deviations. The fraction needs their squares.": (
+                math.log(q[1] / p[1]) + (p[1] + (p[0] - q[0]) ** 2) / (2 * q[1]) - 0.5
+            ),
+            "The sign is wrong.": -right,
+        }
+        said = f"From p with mean {p[0]:g} and sd {p[1]:g} to q with mean {q[0]:g} and sd {q[1]:g}, the divergence"
+        _compare(said, _number(call(*p, *q)), right, mistakes)
+    if abs(_number(call(1.0, 2.0, 1.0, 2.0))) > 1e-6:
+        _wrong("The divergence of a distribution from itself is 0.")
+    return (
+        "With equal standard deviations it is the squared shift over twice the variance, as in the chapter. For equal "
+        "means, a wide p and a narrow q give the larger of the two directions."
+    )
+
+
+def _emd_1d(call: Callable) -> str:
+    a = torch.tensor([3.0, 0.0, 1.0, 7.0])
+    b = torch.tensor([2.0, 9.0, 1.5, 0.5])
+    ways = (a.sort().values - b.sort().values).abs()
+    right = ways.mean().item()
+    mistakes = {
+        "You pair the points as they stand. Sort both samples first.": (a - b).abs().mean().item(),
+        "That is the sum of the ways. Take their mean: each point carries 1/n of the mass.": ways.sum().item(),
+        "That is the mean of the squared ways. Wasserstein-1 takes their length.": ways.square().mean().item(),
+        "That is the root of the mean square: Wasserstein-2.": ways.square().mean().sqrt().item(),
+        "That is the difference of the two means, a lower bound only.": abs(a.mean() - b.mean()).item(),
+    }
+    _compare("For the samples 3, 0, 1, 7 and 2, 9, 1.5, 0.5 the distance", _number(call(a, b)), right, mistakes)
+    opposite = torch.tensor([-1.0, 1.0]), torch.tensor([-2.0, 2.0])
+    _compare(
+        "For −1, 1 and −2, 2 the distance",
+        _number(call(*opposite)),
+        1.0,
+        {"Ways in opposite directions do not cancel.": 0.0},
+    )
+    _compare("For a sample and the same sample moved by 3 the distance", _number(call(a, a + 3)), 3.0, {})
+    return (
+        "Sorting solves the assignment problem on the line, in n log n steps instead of n³. The sliced distance sorts "
+        "along random directions."
+    )
+
+
+def _mmd_unbiased(call: Callable) -> str:
+    a, b = torch.tensor([0.0, 1.0, 1.5]), torch.tensor([0.5, 3.0, 3.5, 4.0])
+    aa, bb, ab = (torch.exp(-((x[:, None] - y) ** 2) / 2) for x, y in ((a, a), (b, b), (a, b)))
+    for first, second, across in ((aa, bb, ab), (aa, aa, aa)):
+        n, m = len(first), len(second)
+        inside_a, inside_b = ((k.sum() - len(k)).item() / (len(k) * (len(k) - 1)) for k in (first, second))
+        cross = across.mean().item()
+        right = inside_a + inside_b - 2 * cross
+        mistakes = {
+            "That is the biased form: leave out the pairs of a point with itself.": (
+                first.mean().item() + second.mean().item() - 2 * cross
+            ),
+            "The diagonal is gone, but n² still counts it. There are n(n − 1) pairs left.": (
+                (first.sum().item() - n) / n**2 + (second.sum().item() - m) / m**2 - 2 * cross
+            ),
+            "The pairs of a with b count twice: subtract 2 times their mean.": inside_a + inside_b - cross,
+            "All pairs of a with b count: a point of a never meets itself there.": (
+                inside_a + inside_b - 2 * (across.sum() - across.diagonal().sum()).item() / (n * max(m - 1, 1))
+            ),
+            "The sign is wrong.": -right,
+        }
+        if right > 0:
+            mistakes["That is its root. Keep the square, which is unbiased."] = math.sqrt(right)
+        said = (
+            "For three and four points the squared MMD" if across is ab else "For a sample and itself the squared MMD"
+        )
+        _compare(said, _number(call(first, second, across)), right, mistakes)
+    return (
+        "For a sample and itself it is below 0. An estimate that is right on average must err on both sides, and here "
+        "the truth is 0, so some estimates are negative."
+    )
+
+
+def _p_value(call: Callable) -> str:
+    values = torch.tensor([0.1, 0.4, 0.2, 0.4, 0.9, 0.3, 0.0, 0.7, 0.2])
+    for observed in (0.4, 0.35, 2.0, -1.0):
+        as_large = int((values >= torch.tensor(observed)).sum())
+        larger = int((values > torch.tensor(observed)).sum())
+        right = (1 + as_large) / 10
+        mistakes = {
+            "Count the true labels as one of the divisions, above and below the line.": as_large / 9,
+            "Count them below the line as well: there are B + 1 divisions.": (1 + as_large) / 9,
+            "Count them above the line as well, or p could be 0.": as_large / 10,
+            "A value that equals the observed one is as large: use ≥.": (1 + larger) / 10,
+            "That is the share of smaller values. A large measure speaks against equality.": (10 - as_large) / 10,
+        }
+        said = f"With 9 divisions, {as_large} of them as large as {observed:g} or larger, p"
+        _compare(said, _number(call(torch.tensor(observed), values)), right, mistakes)
+    return (
+        "With B divisions the smallest possible p is 1 / (B + 1). To reach 0.001, 999 divisions are needed, however "
+        "different the samples are."
+    )
+
+
 CHECKS: dict[str, tuple[str, str, Callable]] = {
     "02.1": (
         "as_printed(mse, images, batch_size)",
@@ -316,5 +426,25 @@ CHECKS: dict[str, tuple[str, str, Callable]] = {
         "ema(values, decay)",
         "a list as long as values: the first value, then decay · the previous average + (1 − decay) · the value",
         _ema,
+    ),
+    "06.1": (
+        "kl_gaussians(mean_p, sd_p, mean_q, sd_q)",
+        "one number: KL(p ‖ q) in nats of two normal distributions on the line",
+        _kl_gaussians,
+    ),
+    "06.2": (
+        "emd_1d(a, b)",
+        "one number: the earth mover's distance of two samples (n,) of equal size",
+        _emd_1d,
+    ),
+    "06.3": (
+        "mmd_unbiased(aa, bb, ab)",
+        "one number: the unbiased squared MMD from kernel matrices (n, n), (m, m) and (n, m)",
+        _mmd_unbiased,
+    ),
+    "06.4": (
+        "p_value(observed, permuted)",
+        "one number: the share of divisions with a measure at least as large, the true labels included",
+        _p_value,
     ),
 }
