@@ -81,6 +81,31 @@ def test_files_that_do_not_belong_together(tmp_path):
         cells.load(tmp_path)
 
 
+@pytest.mark.parametrize("corner", [[], [""], ["GENE"]])
+def test_header_with_and_without_a_name_for_the_genes(tmp_path, corner):
+    write_umi(tmp_path, header=(*corner, *(f'"{name}"' for name in NAMES)), genes=[f'"{gene}"' for gene in GENES])
+    write_clusters(tmp_path)
+    expect(cells.load(tmp_path))
+
+
+def test_counts_of_more_than_one_digit_and_not_whole(tmp_path):
+    odd = np.array([[0, 12, 1.5], [10234, 0, 2], [0, 0, 7], [1, 1, 1]])
+    write_umi(tmp_path, counts=odd)
+    write_clusters(tmp_path)
+    assert np.array_equal(cells.load(tmp_path).X.toarray(), odd[:3].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"), [("1\t2\t3\t4\t5", "more or fewer"), ("1\t\t3\t4", "empty"), ("1\tnan\t3\t4", "finite")]
+)
+def test_rows_that_do_not_fit(tmp_path, row, said):
+    text = "\t" + "\t".join(NAMES) + "\nRho\t0\t0\t0\t0\nVsx2\t" + row + "\n"
+    (tmp_path / "counts.txt.gz").write_bytes(gzip.compress(text.encode()))
+    write_clusters(tmp_path)
+    with pytest.raises(cells.CellsError, match=said):
+        cells.load(tmp_path)
+
+
 def test_missing_gene_column(tmp_path):
     lines = ["\t".join(NAMES), *("\t".join(map(str, row)) for row in COUNTS.T)]
     (tmp_path / "counts.txt.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
@@ -243,9 +268,23 @@ def test_normalise_counts():
     found = cells.normalise(raw)
     assert found.shape == (59, 800), "the empty cell is left out"
     totals = np.expm1(found.X.toarray()).sum(1)
-    assert np.allclose(totals, np.median(raw.X.toarray()[1:].sum(1)), rtol=1e-3), (
-        "every cell has the depth of the median cell"
-    )
+    assert np.allclose(totals, 10_000, rtol=1e-3), "every cell has the same depth"
+    kept, total = cells.counts_of(found)
+    assert np.array_equal(kept.toarray(), raw.X.toarray()[1:])
+    assert np.array_equal(total, raw.X.toarray()[1:].sum(1))
+
+
+def test_counts_are_found_again_behind_normalised_values(tmp_path):
+    raw = counts()
+    found = cells.normalise(raw)
+    del found.layers["counts"]
+    assert np.array_equal(cells.counts_of(found)[0].toarray(), raw.X.toarray())
+    substitute = cells.load(tmp_path)
+    again, total = cells.counts_of(substitute)
+    assert np.abs((cells.log_normalised(again, total) - substitute.X).toarray()).max() < 0.001, "it has three decimals"
+    substitute.X = substitute.X.multiply(substitute.X).tocsr()
+    with pytest.raises(cells.CellsError, match="not log"):
+        cells.counts_of(substitute)
 
 
 def test_normalise_refuses_what_are_no_counts_of_cells():

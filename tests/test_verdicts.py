@@ -217,6 +217,22 @@ def test_without_a_claim_a_picture_is_drawn_a_question_undecided_and_a_task_answ
     assert {judge({"class": kind}, None).word for kind in CLASSES} == {"not yet"}
 
 
+def test_a_substitute_is_not_comparable_and_the_data_of_the_report_are():
+    item = {
+        "class": "measured",
+        "better": "lower",
+        "reported": {"mse": 3.28},
+        "data": "retina",
+        "not_comparable": "blood",
+    }
+    for kind, after in (("measured", "reproduced"), ("picture", "drawn"), ("question", "undecided")):
+        for source, word in (("blood", "not comparable"), ("retina", after)):
+            measured_there = runs(*({"mse": 3.28 + e, "data": source} for e in (0.1, 0, -0.1)))
+            measured_there["value"] = measured_there["runs"][0]
+            assert judge(item | {"class": kind}, measured_there, drawn=True).word == word
+    assert judge(item, {"value": 3.28}).word == "not comparable"
+
+
 # --- the rows that flattered -----------------------------------------------------------------------------------------
 
 
@@ -297,7 +313,8 @@ def test_every_item_has_a_class_that_fits():
         else:
             assert not {"exact", "bound", "family", "decimals"} & set(item), f"{name}: only a measurement has these"
         assert "asserts" not in item or kind == "question", name
-        assert "not_comparable" not in item or kind in ("measured", "picture"), name
+        assert "not_comparable" not in item or kind != "setting", name
+        assert "data" not in item or "not_comparable" in item, name
         assert item.get("bound") in (None, "at least", "range"), name
         assert item.get("bound") != "range" or len(item["reported"]) == 2, name
     assert all(ITEMS[name]["asserts"] is False for name in ITEMS if ".task-" in name)

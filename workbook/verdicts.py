@@ -56,20 +56,30 @@ def judge(
     """
     if entry is None and not drawn:
         return Verdict("not yet")
+    elsewhere = _not_comparable(item, entry)
     if item["class"] == "setting":
         return _setting(item, entry or {}, inconsistent)
     if item["class"] == "measured":
         if entry is None or not ({"value", "runs"} & set(entry)):
             return Verdict("not yet", "no value was recorded")
-        if "not_comparable" in item or (behind and not item.get("exact")):
-            return Verdict("not comparable", item.get("not_comparable", behind))
+        if elsewhere or (behind and not item.get("exact")):
+            return Verdict("not comparable", elsewhere or behind)
         return _measured(item, entry)
     if claims:
         return _claimed(claims)
+    if elsewhere:
+        return Verdict("not comparable", elsewhere)
     if item["class"] == "picture":
-        return Verdict("not comparable", item["not_comparable"]) if "not_comparable" in item else Verdict("drawn")
+        return Verdict("drawn")
     asserts = item.get("asserts", True)
     return Verdict("undecided", "none of its claims was tested") if asserts else Verdict("answered")
+
+
+def _not_comparable(item: Mapping, entry: Mapping | None) -> str:
+    """Why nothing can be held against the reported value; empty if ``data`` says that it was measured on its data."""
+    value = (entry or {}).get("value")
+    its_own = "data" in item and isinstance(value, Mapping) and value.get("data") == item["data"]
+    return "" if its_own else item.get("not_comparable", "")
 
 
 def _setting(item: Mapping, entry: Mapping, inconsistent: Sequence[str]) -> Verdict:
@@ -121,7 +131,7 @@ def beaten(item: Mapping, entry: Mapping | None) -> str:
 
     The whole interval of our runs must be better than the reported value, for every number that is compared.
     """
-    if item["class"] != "measured" or item["better"] not in ("higher", "lower") or "not_comparable" in item:
+    if item["class"] != "measured" or item["better"] not in ("higher", "lower") or _not_comparable(item, entry):
         return ""
     runs = [leaves(run) for run in (entry or {}).get("improved", [])]
     target, gains = targets(item), []

@@ -5,7 +5,10 @@ these are GSE81904_BipolarUMICounts_Cell2016.txt.gz from GEO, and clust_retinal_
 A ``.h5ad`` or ``.loom`` file also works. If the folder is empty, ``load`` returns real data that come with scanpy.
 """
 
+import gzip
+import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import anndata
 import h5py
@@ -17,6 +20,7 @@ from scipy import sparse
 RETINA = "retinal bipolar cells (Shekhar et al. 2016)"
 SUBSTITUTE = "blood cells (pbmc68k_reduced, bundled with scanpy), not the report's retinal cells"
 LABEL_COLUMNS = ("label", "CLUSTER", "cluster", "cell_type", "celltype", "bulk_labels", "clusters")
+DEPTH = 1e4  # counts that every cell is scaled to: the factor of the bundled cells, and of scanpy and Seurat
 QUALITY = {"min_genes": 500, "min_cells": 30}  # two of the thresholds of Shekhar et al. 2016
 
 
@@ -27,8 +31,9 @@ class CellsError(ValueError):
 def load(folder: Path) -> anndata.AnnData:
     """The cells in ``folder``, or scanpy's bundled cells if the folder has none; ``uns["name"]`` says which.
 
-    ``X`` (cells, genes) is sparse; ``obs["label"]`` is the known cell type. Raises CellsError for files that cannot be
-    used.
+    ``X`` (cells, genes) is sparse; ``obs["label"]`` is the known cell type. scanpy's cells come with 765 genes, chosen
+    because they vary much, so ``obs["total"]`` holds the counts of all genes. Raises CellsError for files that cannot
+    be used.
     """
     files = sorted(p for p in folder.glob("*") if p.is_file() and not p.name.startswith("."))
     if counts := [p for p in files if p.name.endswith(".txt.gz")]:
@@ -48,6 +53,7 @@ def load(folder: Path) -> anndata.AnnData:
 
     bundled = scanpy.datasets.pbmc68k_reduced()
     cells = _annotated(bundled.raw.X, bundled.obs_names, bundled.raw.var_names, bundled.obs["bulk_labels"])
+    cells.obs["total"] = bundled.obs["n_counts"].to_numpy()
     cells.uns["name"] = SUBSTITUTE
     return cells
 
@@ -92,32 +98,73 @@ def read_umi(counts: Path, clusters: Path) -> anndata.AnnData:
     if unnamed := [cell for cell, cluster in label_of.items() if not cluster.strip()]:
         raise CellsError(f"{clusters.name}: {len(unnamed)} cells have an empty CLUSTER, the first is {unnamed[0]}")
 
-    genes, blocks, labelled = [], [], None
     try:
-        # read a thousand genes at a time; NA is a valid gene name
-        whole = {"sep": "\t", "index_col": 0, "keep_default_na": False, "na_values": [""]}
-        for block in pd.read_csv(counts, chunksize=1000, **whole):
-            if labelled is None:
-                labelled = [cell for cell in block.columns if cell in label_of]
-            if not all(np.issubdtype(kind, np.number) for kind in block.dtypes):
-                raise CellsError(
-                    f"{counts.name}: the columns hold text where counts were expected. The first column must be the "
-                    "gene names, and every other column one cell"
-                )
-            if not isinstance(block.index[0], str):
-                raise CellsError(f"{counts.name}: no column of gene names; the first column holds {block.index[0]!r}")
-            if block[labelled].isna().to_numpy().any():
-                raise CellsError(f"{counts.name}: a row has fewer fields than the header, or empty ones")
-            genes += list(block.index)
-            blocks.append(sparse.csr_matrix(block[labelled].to_numpy(np.float32)))
-    except (OSError, EOFError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        with gzip.open(counts, "rb") as file:
+            return _read_rows(file, counts, label_of, clusters.name)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise CellsError(f"{counts.name} cannot be read as gzipped, tab-separated text ({error})") from error
-    if not labelled:
+
+
+def _read_rows(file: BinaryIO, path: Path, label_of: dict[str, str], clusters: str) -> anndata.AnnData:
+    """The labelled cells of a table of counts. One row is in memory at a time, and only counts above 0 are kept."""
+    names = [_name(field) for field in file.readline().rstrip(b"\r\n").split(b"\t")]
+    genes, columns, values, kept = [], [], [], None
+    for line in file:
+        gene, _, rest = line.rstrip(b"\r\n").partition(b"\t")
+        if not gene and not rest:
+            continue
+        if not genes:
+            if _is_number(gene):
+                raise CellsError(f"{path.name}: no column of gene names; the first column holds {gene.decode()}")
+            if rest.count(b"\t") + 1 < len(names):
+                names = names[1:]  # the header names the column of genes as well, or leaves it empty
+            kept = np.array([i for i, name in enumerate(names) if name in label_of], dtype=np.int64)
+            if not len(kept):
+                raise CellsError(
+                    f"no cell of {path.name} has a cluster in {clusters}: do the two files belong together?"
+                )
+        counts = _row_of_counts(rest, path, _name(gene), len(names))[kept]
+        above = np.flatnonzero(counts)
+        genes.append(_name(gene))
+        columns.append(above.astype(np.int32))
+        values.append(counts[above])
+    if not genes:
+        raise CellsError(f"{path.name} has no genes below its header")
+    ends = np.cumsum([0, *map(len, columns)])
+    by_gene = sparse.csr_matrix((np.concatenate(values), np.concatenate(columns), ends), (len(genes), len(kept)))
+    labelled = [names[i] for i in kept]
+    return _annotated(by_gene.T.tocsr(), labelled, genes, [label_of[cell] for cell in labelled], path)
+
+
+def _row_of_counts(text: bytes, path: Path, gene: str, n: int) -> NDArray[np.float32]:
+    """The ``n`` numbers of a row. Nearly all are one digit, which numpy reads from the letters, all at once."""
+    letters = np.frombuffer(text, np.uint8)
+    ends = np.append(np.flatnonzero(letters == ord("\t")), len(letters))
+    begins = np.append(0, ends[:-1] + 1)
+    length = ends - begins
+    if len(ends) != n or not length.all():
+        raise CellsError(f"{path.name}: the row of {gene} has more or fewer fields than the header, or empty ones")
+    counts = (letters[begins] - np.float32(ord("0"))).astype(np.float32)
+    others = np.flatnonzero((length > 1) | (counts < 0) | (counts > 9))
+    try:
+        counts[others] = [float(text[begins[i] : ends[i]]) for i in others]
+    except ValueError:
         raise CellsError(
-            f"no cell of {counts.name} has a cluster in {clusters.name}: do the two files belong together?"
-        )
-    matrix = sparse.vstack(blocks).T.tocsr()
-    return _annotated(matrix, labelled, genes, [label_of[cell] for cell in labelled], counts)
+            f"{path.name}: the columns hold text where counts were expected. The first column must be the "
+            "gene names, and every other column one cell"
+        ) from None
+    if not np.isfinite(counts).all():
+        raise CellsError(f"{path.name}: the row of {gene} holds numbers that are not finite")
+    return counts
+
+
+def _name(field: bytes) -> str:
+    """A name without the quotes that some programs write around it."""
+    return field.decode().strip('"')
+
+
+def _is_number(field: bytes) -> bool:
+    return field.strip(b'"').replace(b".", b"", 1).isdigit()
 
 
 def _read_loom(path: Path, label: str | None) -> anndata.AnnData:
@@ -178,35 +225,67 @@ def _annotated(matrix, names, genes, labels, path: Path | None = None) -> anndat
 
 
 def normalise(cells: anndata.AnnData) -> anndata.AnnData:
-    """Scale each cell's counts to the median total, take log(1 + x), and drop cells and genes with too few counts.
+    """Values log(1 + DEPTH · count / total of the cell), without cells and genes that have too few counts.
 
-    Only whole numbers are treated as counts; data that are already normalised are returned unchanged.
+    Only whole numbers are treated as counts, and are kept in ``layers["counts"]``, their totals in ``obs["total"]``.
+    Data that are already normalised are returned unchanged.
     """
     import scanpy
 
     values = cells.X.data[:100_000]
     if (values != np.round(values)).any():
         return cells
-    cells = cells.copy()
-    scanpy.pp.filter_cells(cells, min_genes=QUALITY["min_genes"])
+    enough = np.diff(cells.X.tocsr().indptr) >= QUALITY["min_genes"]
+    cells = cells[enough].copy()
+    cells.obs["total"] = np.asarray(cells.X.sum(1)).ravel()
     scanpy.pp.filter_genes(cells, min_cells=QUALITY["min_cells"])
     if not cells.n_obs or not cells.n_vars:
         rule = f"{QUALITY['min_genes']} genes in a cell, {QUALITY['min_cells']} cells with a gene"
         raise CellsError(f"no cell passes the checks ({rule}): is this a matrix of counts, cells by genes?")
-    scanpy.pp.normalize_total(cells)
-    scanpy.pp.log1p(cells)
+    cells.layers["counts"] = cells.X.copy()
+    cells.X = log_normalised(cells.X, cells.obs["total"].to_numpy())
     return cells
 
 
-def pca_scores(
-    cells: anndata.AnnData, train: NDArray[np.int64], test: NDArray[np.int64], components: int = 784
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scores (n, C) of training and test cells on the principal components of the training cells.
+def log_normalised(counts: sparse.csr_matrix, totals: NDArray[np.float32], depth: float = DEPTH) -> sparse.csr_matrix:
+    """log(1 + depth · count / total) of counts (n, genes) of cells with these totals (n,)."""
+    return sparse.csr_matrix(counts.multiply((depth / totals)[:, None])).log1p().astype(np.float32)
 
-    C is ``components``, or fewer if the training cells have fewer.
+
+def counts_of(cells: anndata.AnnData) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
+    """Counts (n, genes) behind normalised cells, and the total of each cell (n,).
+
+    Where no counts are kept, they are found again: behind values log(1 + factor · count), the smallest of a cell is
+    that of a single molecule, which gives the factor. Raises CellsError if the values have another form.
+    """
+    if "counts" in cells.layers:
+        return cells.layers["counts"], cells.obs["total"].to_numpy()
+    counts = sparse.csr_matrix(cells.X).expm1()
+    one = np.array([row.data.min() if row.nnz else 1.0 for row in counts])
+    counts = sparse.csr_matrix(counts.multiply(1 / one[:, None]))
+    away = np.abs(counts.data - np.round(counts.data))
+    if np.quantile(away, 0.99) > 0.1:
+        raise CellsError("these values are not log(1 + factor · count), with one factor for each cell")
+    counts.data = np.round(counts.data).astype(np.float32)
+    given = cells.obs["total"].to_numpy() if "total" in cells.obs else np.asarray(counts.sum(1)).ravel()
+    return counts, given
+
+
+def pca_scores(
+    cells: anndata.AnnData, fitted: NDArray[np.int64], *others: NDArray[np.int64], components: int = 784
+) -> tuple[NDArray[np.float32], ...]:
+    """Scores (n, C) of the cells ``fitted``, and of ``others``, on the principal components of the former.
+
+    C is ``components``, or fewer if there are fewer.
     """
     from sklearn.decomposition import PCA
 
-    count = min(components, len(train) - 1, cells.n_vars)
-    pca = PCA(count, random_state=0).fit(cells.X[train].toarray())
-    return tuple(pca.transform(cells.X[index].toarray()).astype(np.float32) for index in (train, test))
+    count = min(components, len(fitted) - 1, cells.n_vars)
+    pca = PCA(count, copy=False, random_state=0).fit(cells.X[fitted].toarray())
+
+    def scores(index: NDArray[np.int64]) -> NDArray[np.float32]:
+        # 2,000 cells at a time: only a part of the sparse matrix is ever dense
+        some = [index[i : i + 2000] for i in range(0, len(index), 2000)]
+        return np.concatenate([pca.transform(cells.X[each].toarray()).astype(np.float32) for each in some])
+
+    return tuple(map(scores, (fitted, *others)))
