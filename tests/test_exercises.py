@@ -70,6 +70,11 @@ class TestEachExercise:
                 assert said(capsys, exercise, lambda *_, answer=answer: answer).startswith("Not yet.")
 
 
+def PAIRED(groups):
+    """Whether the groups of two different entries are the same, for all pairs."""
+    return (groups[:, None] == groups)[*torch.tril_indices(len(groups), len(groups), -1)]
+
+
 SOFTPLUS = functional.softplus
 
 
@@ -89,6 +94,20 @@ SOFTPLUS = functional.softplus
         ("02.4", lambda epoch, start=3e-3, every=5: start * 0.1 ** (epoch // every), "when epoch 6 begins"),
         ("02.4", lambda epoch, start=3e-3, every=5: 3e-3 * 0.1 ** ((epoch - 1) // 5), "With start 1 and every 2"),
         ("02.4", lambda epoch, start=3e-3, every=5: start * 0.1 ** (epoch - 1), "not in each one"),
+        ("03.1", lambda c, s: s * c / c.sum(1, keepdim=True), "Take the logarithm of 1 + the scaled count"),
+        ("03.1", lambda c, s: torch.log1p(s * c / c.sum(0).clamp_min(1)), "You summed over the cells"),
+        ("03.1", lambda c, s: (s * c / c.sum(1, keepdim=True)).log(), "Add 1 before"),
+        ("03.1", lambda c, s: torch.log1p(c), "Divide by the library size first"),
+        ("03.1", lambda c, s: torch.log1p(s * c / c.sum(1)[0]).sum(0), "Expected shape (3, 4), but got (4,)"),
+        ("03.2", lambda u, v: (PAIRED(u) == PAIRED(v)).float().mean(), "That is the plain Rand index"),
+        ("03.2", lambda u, v: (u == v).float().mean(), "names of clusters mean nothing"),
+        ("03.3", lambda a, b: (a[:, None] > b).float().mean(), "you left them out"),
+        ("03.3", lambda a, b: (a[:, None] >= b).float().mean(), "you counted them in full"),
+        ("03.3", lambda a, b: ((b[:, None] > a).float() + (b[:, None] == a) / 2).mean(), "other direction"),
+        ("03.3", lambda a, b: (a[:, None] > b).sum() + (a[:, None] == b).sum() / 2, "That is U"),
+        ("03.4", lambda e, p: e.index(min(e)) + 1, "training had stopped before it was seen"),
+        ("03.4", lambda e, p: e.index(min(e[:5])), "Count epochs from 1"),
+        ("03.4", lambda e, p: 5, "the epoch in which training stops"),
         ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x)), "Expected four values, but got 2 values"),
         ("05.1", lambda x: (SOFTPLUS(x), SOFTPLUS(-x), -x.sigmoid(), -(-x).sigmoid()), "The sign is wrong"),
         ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x), -(-x).sigmoid(), -x.sigmoid()), "check their order"),

@@ -175,6 +175,113 @@ def _rate_at(call: Callable) -> str:
     )
 
 
+# --- 03 · Single cells -----------------------------------------------------------------------------------------------
+
+
+def _log_normalised(call: Callable) -> str:
+    counts = torch.tensor([[1.0, 0, 3, 4], [2, 0, 6, 8], [5, 5, 0, 0]], dtype=torch.float64)
+    totals = counts.sum(1, keepdim=True)
+    for depth in (10_000.0, 10.0):
+        right = (1 + depth * counts / totals).log()
+        ours = _numbers(call(counts, depth), right)
+        if not ours.isfinite().all():
+            _wrong("Yours has values that are not finite. Add 1 before you take the logarithm: log 0 is −∞.")
+        wrong = {
+            "Take the logarithm of 1 + the scaled count.": depth * counts / totals,
+            "The library size is the sum over the genes of a cell, a row. You summed over the cells.": (
+                1 + depth * counts / counts.sum(0).clamp_min(1e-9)
+            ).log(),
+            "Multiply by the depth.": (1 + counts / totals).log(),
+            "Use the natural logarithm.": (1 + depth * counts / totals).log2(),
+            "Divide by the library size first.": (1 + counts).log(),
+        }
+        for i, j in ((0, 0), (0, 2), (1, 2), (2, 1), (0, 1)):
+            mistakes = {text: value[i, j].item() for text, value in wrong.items()}
+            said = f"With the counts {counts[i].int().tolist()} of a cell and depth {depth:g}, value {j + 1}"
+            _compare(said, ours[i, j].item(), right[i, j].item(), mistakes)
+    return (
+        "The first two cells get the same row: one was only read twice as deeply. Their counts still differ in how "
+        "certain they are, and no normalisation brings that back."
+    )
+
+
+def _adjusted_rand(call: Callable) -> str:
+    cases = (
+        ([0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 1]),
+        ([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1]),
+        ([2, 2, 0, 0, 1], [0, 0, 1, 1, 2]),
+    )
+    for clusters, types in cases:
+        pairs = [(i, j) for i in range(len(types)) for j in range(i)]
+        both = sum(clusters[i] == clusters[j] and types[i] == types[j] for i, j in pairs)
+        rows, columns = (sum(each[i] == each[j] for i, j in pairs) for each in (clusters, types))
+        expected = rows * columns / len(pairs)
+        right = (both - expected) / ((rows + columns) / 2 - expected)
+        agree = sum((clusters[i] == clusters[j]) == (types[i] == types[j]) for i, j in pairs) / len(pairs)
+        mistakes = {
+            "That is the plain Rand index. Subtract what chance gives, above and below the line.": agree,
+            "That is the number of pairs together in both. Subtract E, and divide.": float(both),
+            "Subtract E below the line as well.": (both - expected) / ((rows + columns) / 2),
+            "That is the share of equal names, and names of clusters mean nothing.": sum(
+                a == b for a, b in zip(clusters, types, strict=True)
+            )
+            / len(types),
+        }
+        ours = _number(call(torch.tensor(clusters), torch.tensor(types)))
+        _compare(f"For the clusters {clusters} and the types {types}, the adjusted Rand index", ours, right, mistakes)
+    return (
+        "It can be negative: in the second example the groups agree less than by chance. It does not say which types "
+        "were mixed up, so look at the table as well."
+    )
+
+
+def _auc(call: Callable) -> str:
+    cases = (
+        ([3.0, 4.0, 5.0], [1.0, 2.0, 3.0, 6.0]),
+        ([0.0, 0.0, 2.0], [0.0, 0.0, 0.0, 1.0]),
+        ([1.0, 2.0], [3.0, 4.0]),
+    )
+    for inside, outside in cases:
+        above = sum(a > b for a in inside for b in outside)
+        ties = sum(a == b for a in inside for b in outside)
+        n = len(inside) * len(outside)
+        right = (above + ties / 2) / n
+        mistakes = {
+            "Ties count half; you left them out.": above / n,
+            "Ties count half; you counted them in full.": (above + ties) / n,
+            "That is the other direction: how often a value outside is larger.": 1 - right,
+            "That is U. Divide it by the number of pairs.": above + ties / 2,
+        }
+        ours = _number(call(torch.tensor(inside), torch.tensor(outside)))
+        _compare(f"For the values {inside} inside and {outside} outside, the AUC", ours, right, mistakes)
+    return (
+        "It depends on the order of the values alone: taking their logarithm changes nothing. In single cells most "
+        "values are 0, so most pairs are ties, and a gene that few cells show cannot get far from 0.5."
+    )
+
+
+def _kept_epoch(call: Callable) -> str:
+    cases = (
+        ([5.0, 4.0, 3.0, 3.5, 3.2, 2.0], 2, 3),
+        ([5.0, 4.0, 3.0, 3.5, 3.2, 2.0], 3, 6),
+        ([2.0, 3.0, 4.0, 5.0], 3, 1),
+        ([4.0, 3.0, 2.0, 1.0], 1, 4),
+    )
+    for errors, patience, right in cases:
+        best = errors.index(min(errors)) + 1
+        mistakes = {
+            "Count epochs from 1.": float(right - 1),
+            "That is the lowest of all errors, but training had stopped before it was seen.": float(best),
+            "That is the epoch in which training stops. Its weights are not the best ones.": float(right + patience),
+        }
+        said = f"For the errors {errors} and a patience of {patience}, the epoch that is kept"
+        _compare(said, _number(call(errors, patience)), float(right), mistakes)
+    return (
+        "A longer patience costs epochs, and finds the second minimum of the first example. The kept error is the "
+        "lowest of many, so it is a little too low: report the error of test cells instead."
+    )
+
+
 # --- 05 · A generative adversarial network ---------------------------------------------------------------------------
 
 
@@ -406,6 +513,26 @@ CHECKS: dict[str, tuple[str, str, Callable]] = {
         "rate_at(epoch, start=3e-3, every=5)",
         "one number: the learning rate in that epoch, counted from 1; it falls to a tenth after every 5 epochs",
         _rate_at,
+    ),
+    "03.1": (
+        "log_normalised(counts, depth)",
+        "a tensor of the shape of counts: log(1 + depth · count / sum of the row)",
+        _log_normalised,
+    ),
+    "03.2": (
+        "adjusted_rand(clusters, types)",
+        "one number: the adjusted Rand index of two tensors of whole numbers",
+        _adjusted_rand,
+    ),
+    "03.3": (
+        "auc(inside, outside)",
+        "one number from 0 to 1: the share of pairs in which the value inside is larger, with ties as one half",
+        _auc,
+    ),
+    "03.4": (
+        "kept_epoch(errors, patience)",
+        "a whole number: the epoch, counted from 1, with the lowest error seen before early stopping stops",
+        _kept_epoch,
     ),
     "05.1": (
         "generator_losses(logit)",
