@@ -2,6 +2,7 @@
 
 import json
 import math
+import statistics
 
 import pytest
 from safetensors.torch import load_file
@@ -72,7 +73,7 @@ def test_autoencoder():
     assert all(0.85 < accuracy < 0.95 for accuracy in found["knn"])
 
 
-@pytest.mark.parametrize("notebook", ["02_autoencoder", "03_autoencoder_single_cell", "05_gan"])
+@pytest.mark.parametrize("notebook", ["02_autoencoder", "03_autoencoder_single_cell", "05_gan", "06_information_theory"])
 def test_no_claim_fails_in_the_gallery(notebook):
     claims = json.loads((FIGURES / notebook / "results.json").read_text())["claims"]
     assert len(claims) >= 8
@@ -123,20 +124,29 @@ def test_divergences_of_the_report_come_out_again():
     items, reported = results("06_information_theory"), items_of("06_information_theory")
     for sigma in (1, 2, 3):
         for key in ("kl-ab", "kl-ba", "emd", "mmd"):
-            entry = items[f"cpsc453.sigma-{sigma}.{key}"]
-            theirs = reported[f"cpsc453.sigma-{sigma}.{key}"]["reported"]["value"]
-            assert entry["value"]["value"] == pytest.approx(theirs, abs=4 * entry["value"]["sd"]), (sigma, key)
-        assert items[f"cpsc453.sigma-{sigma}.kl-ba"]["value"]["corrected"] == pytest.approx(TRUTH, abs=0.3)
+            item = f"cpsc453.sigma-{sigma}.{key}"
+            ours = [run["value"] for run in items[item]["runs"]]
+            assert len(ours) == 20
+            theirs = reported[item]["reported"]["value"]
+            assert statistics.fmean(ours) == pytest.approx(theirs, abs=4 * statistics.stdev(ours)), item
+        assert items[f"cpsc453.sigma-{sigma}.kl-ba"]["value"]["corrected"] == pytest.approx(TRUTH, abs=0.2)
+        assert items[f"cpsc453.sigma-{sigma}.kl-ab"]["value"]["corrected"] == "infinite"
+        assert 0.635 * sigma < items[f"cpsc453.sigma-{sigma}.emd"]["value"]["corrected"] < 0.71 * sigma
+    lower, upper = items["cpsc453.q-5.1.1"]["value"]["bounds_of_w1"]
+    assert (lower, upper) == pytest.approx((0.635, 0.647), abs=0.001)  # as data/errata.toml says
     for trial in range(1, 6):
-        assert items[f"cpsc453.trial-{trial}.kl-ab"]["value"]["value"] == pytest.approx(0, abs=1e-5)
-        assert items[f"cpsc453.trial-{trial}.mmd"]["value"]["value"] == pytest.approx(0.002, abs=1e-5)
-        assert 0 < items[f"cpsc453.trial-{trial}.mmd"]["value"]["time_s"] < 34
+        assert all(abs(run["value"]) < 1e-5 for run in items[f"cpsc453.trial-{trial}.kl-ab"]["runs"])
+        assert all(
+            run["value"] == pytest.approx(0.002, abs=1e-5) for run in items[f"cpsc453.trial-{trial}.mmd"]["runs"]
+        )
 
 
-def test_generated_digits_are_further_away_than_real_ones():
-    distances = results("06_information_theory")["cpsc453.q-5.3.1"]["value"].values()
-    assert min(distances) > 0  # standard deviations between pairs of real sets: a good GAN is hard to tell apart
-    assert max(distances) > 1
+def test_generated_digits_are_near_real_ones():
+    beyond = results("06_information_theory")["cpsc453.q-5.3.1"]["value"]  # standard deviations of training images
+    assert all(len(seeds) == 5 for seeds in beyond.values())
+    assert min(beyond["KL(real ‖ other)"]) > 0.5
+    assert max(max(seeds) for seeds in beyond.values()) < 3
+    assert max(map(abs, beyond["MMD²"])) < 0.5
 
 
 def test_convolutional_gan():
