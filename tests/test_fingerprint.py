@@ -192,6 +192,12 @@ def test_a_network_is_followed_and_others_are_not():
     assert content(CNN) != content(FeedForward)
 
 
+def test_a_recipe_that_was_asked_for_outside_is_part_of_the_key():
+    source = "from workbook import models\nrecipe = {}\ndef train(n): return recipe, models.loaded(n, {{}})"
+    keys = {digest(describe(module(source.format(text)).train, {"n": 1})) for text in ("{'lr': 1}", "{'lr': 2}")}
+    assert len(keys) == 2
+
+
 def test_what_cannot_change_a_result_is_not_followed():
     names = reached(train_vae)
     assert "lib.training.loop.fit" in names
@@ -499,6 +505,15 @@ def train(n): return Told.method
             r"the global file: .* TextIOWrapper: use num",
         ),
         ("class Train:\n    def __call__(self, n): return n\ntrain = Train()", "cannot fingerprint a Train"),
+        (
+            "from workbook import models\ndef train(n): return models.settings('vae')",
+            r"train uses models\.settings, whose recipe would not be noticed here: use it outside the function",
+        ),
+        (
+            "from workbook.models import training\ndef train(n): return training('vae', n)",
+            r"train uses training, whose",
+        ),
+        ("from workbook.models import vae\ndef train(n): return vae(n)", r"train uses vae, whose recipe"),
     ],
 )
 def test_what_hides_the_code_that_runs_is_refused(source, message):

@@ -186,6 +186,11 @@ def _follow(thing: type | types.FunctionType, sources: dict[str, str]) -> None:
         if label.split(".")[0] not in names:
             continue
         used, at = _resolve(label, scope)
+        if _asks_for_a_model(label, scope):
+            raise TypeError(
+                f"{name} uses {label}, whose recipe would not be noticed here: use it outside the function, and pass "
+                "its result or read it as a global"
+            )
         if used is _NOTHING:
             if label in REFUSED:
                 raise TypeError(
@@ -291,6 +296,17 @@ def _resolve(label: str, scope: dict) -> tuple[object, str]:
             return (_NOTHING if isinstance(thing, types.ModuleType) else thing), at
         thing, at = getattr(thing, name, _NOTHING), f"{at}.{name}"
     return thing, at
+
+
+def _asks_for_a_model(label: str, scope: dict) -> bool:
+    """Whether a name refers to something in ``workbook.models`` that depends on the recipes, which are not followed."""
+    first, _, rest = label.partition(".")
+    thing = scope.get(first)
+    if isinstance(thing, types.ModuleType):
+        return thing.__name__ == "workbook.models" and rest not in ("loaded", "unwatched")
+    function = thing.func if isinstance(thing, partial) else thing
+    place = getattr(function, "__module__", None), getattr(function, "__name__", "")
+    return place[0] == "workbook.models" and place[1] not in ("loaded", "unwatched")
 
 
 def _refuse(node: ast.AST, name: str) -> None:
