@@ -92,6 +92,89 @@ def _compare(what: str, ours: float, right: float, mistakes: dict[str, float]) -
     _wrong(f"{what} is {right:.6g}, but yours is {ours:.6g}." + (f" {known[0]}" if known else ""))
 
 
+# --- 01 · A feed-forward classifier ----------------------------------------------------------------------------------
+
+
+def _loss_and_gradient(call: Callable) -> str:
+    examples = (torch.zeros(10), torch.arange(10.0) - 4, torch.tensor([1000.0, 0.0, -1000.0, 5.0]))
+    for logits, label in zip(examples, (3, 7, 0), strict=True):
+        result = call(logits.clone(), label)
+        if not isinstance(result, tuple | list) or len(result) != 2:
+            shape = f"{len(result)} values" if isinstance(result, tuple | list) else f"a {type(result).__name__}"
+            _wrong(f"Expected two values, the loss and its derivative, but got {shape}.")
+        wide = logits.double()
+        p = wide.softmax(0)
+        right, target = (wide.logsumexp(0) - wide[label]).item(), torch.eye(len(p))[label]
+        loss, gradient = _number(result[0]), _numbers(result[1], logits)
+        if not math.isfinite(loss) or not gradient.isfinite().all():
+            _wrong("For logits of 1,000, yours is not finite: exp overflows. Use torch.logsumexp and torch.softmax.")
+        said = f"For logits from {logits.min():g} to {logits.max():g} and label {label} the loss"
+        mistakes = {"The sign is wrong: the loss is −log p.": -right, "That is in bits: use log.": right / math.log(2)}
+        if abs(right) > 1e-9 or abs(loss) > 1e-6:
+            _compare(said, loss, right, mistakes)
+        if not torch.allclose(gradient, p - target, atol=1e-5):
+            known = {
+                "The sign is wrong: the loss falls if the logit of the label rises.": target - p,
+                "Those are the probabilities. Subtract 1 at the label.": p,
+            }
+            hint = [text for text, value in known.items() if torch.allclose(gradient, value, atol=1e-5)]
+            _wrong(f"The loss is right, but not its derivative. {hint[0] if hint else 'It should be p − [k = y].'}")
+    return "The derivatives of an image add up to 0: what the label gains, the other digits lose together."
+
+
+def _delta_tanh(call: Callable) -> str:
+    a = torch.tensor([[0.0, 0.5, -2.0], [1.0, -0.1, 3.0]], dtype=torch.float64)
+    delta_h = torch.tensor([[1.0, -2.0, 0.5], [0.3, 1.0, -4.0]], dtype=torch.float64)
+    right = delta_h * (1 - a.tanh() ** 2)
+    ours = _numbers(call(a.clone(), delta_h.clone()), right)
+    if not torch.allclose(ours, right, rtol=1e-4, atol=1e-6):
+        mistakes = {
+            "That is ∂L/∂h · tanh(a). Multiply by the slope of tanh, not by tanh.": delta_h * a.tanh(),
+            "That is only the slope. Multiply it by ∂L/∂h.": 1 - a.tanh() ** 2,
+            "Square the tanh.": delta_h * (1 - a.tanh()),
+            "The slope is 1 − tanh²(a): apply tanh to a first.": delta_h * (1 - a**2),
+        }
+        known = [text for text, value in mistakes.items() if torch.allclose(ours, value, rtol=1e-4, atol=1e-6)]
+        _wrong(known[0] if known else f"At a = {a[0, 1]:g} and ∂L/∂h = {delta_h[0, 1]:g} it is {right[0, 1]:.4f}.")
+    return (
+        "Where |a| is large, tanh is flat: at a = 3 less than a hundredth of the derivative gets through. Such a unit "
+        "is called saturated, and it hardly learns."
+    )
+
+
+def _loss_floor(call: Callable) -> str:
+    for u, v, classes in ((0.0, 1.0, 10), (-1.0, 1.0, 10), (0.0, 1.0, 2), (0.0, 20.0, 10)):
+        right = math.log1p((classes - 1) * math.exp(u - v))
+        mistakes = {
+            "There are classes − 1 wrong logits, not as many as classes.": math.log1p(classes * math.exp(u - v)),
+            "That is the largest loss: the right logit should be v, and the others u.": math.log1p(
+                (classes - 1) * math.exp(v - u)
+            ),
+            "That is a probability. The loss is its negative logarithm.": math.exp(-right),
+            "The sign is wrong.": -right,
+        }
+        said = f"With logits between {u:g} and {v:g} and {classes} classes, the smallest loss"
+        _compare(said, _number(call(u, v, classes)), right, mistakes)
+    return "Only the width v − u matters. To get below a loss of 0.01 with ten classes, it has to be about 7."
+
+
+def _images_needed(call: Callable) -> str:
+    for accuracy, gap in ((0.98, 0.001), (0.5, 0.01), (0.99, 0.002)):
+        right = 4 * accuracy * (1 - accuracy) / gap**2
+        mistakes = {
+            "That makes the standard error equal to the gap. It should be half of it.": right / 4,
+            "The gap enters squared.": 4 * accuracy * (1 - accuracy) / gap,
+            "That is twice as many as needed: half of the gap, squared, is a quarter of its square.": right / 2,
+            "The variance of a share is p (1 − p).": 4 * accuracy / gap**2,
+        }
+        said = f"For an accuracy of {accuracy:g} and a gap of {gap:g}, the number of images"
+        _compare(said, _number(call(accuracy, gap)), right, mistakes)
+    return (
+        "The 10,000 test images of MNIST cannot tell 98.0 from 98.1 percent. For two networks judged on the *same* "
+        "images fewer are enough, since only the images count on which they differ (McNemar's test)."
+    )
+
+
 # --- 02 · An autoencoder ---------------------------------------------------------------------------------------------
 
 
@@ -280,6 +363,79 @@ def _kept_epoch(call: Callable) -> str:
         "A longer patience costs epochs, and finds the second minimum of the first example. The kept error is the "
         "lowest of many, so it is a little too low: report the error of test cells instead."
     )
+
+
+# --- 04 · A variational autoencoder ----------------------------------------------------------------------------------
+
+
+def _kl(call: Callable) -> str:
+    for mean, sd in ((0.0, 1.0), (1.0, 1.0), (0.0, 2.0), (-0.5, 0.1)):
+        right = -0.5 * (1 + 2 * math.log(sd) - mean**2 - sd**2)
+        mistakes = {
+            "The leading minus is missing: a divergence is never negative.": -right,
+            "The sum has a factor of one half.": 2 * right,
+            "log σ² is 2 log σ.": -0.5 * (1 + math.log(sd) - mean**2 - sd**2),
+            "The standard deviation enters squared.": -0.5 * (1 + 2 * math.log(sd) - mean**2 - sd),
+        }
+        ours = _number(call(mean, sd))
+        if right == 0 and abs(ours) < 1e-6:
+            continue
+        _compare(f"For a mean of {mean:g} and a standard deviation of {sd:g} the divergence", ours, right, mistakes)
+    return (
+        "A width of a tenth costs 1.8 nats, and halving it again costs 0.7 more: precision has a price. That is why a "
+        "dimension that saves less than its price dies."
+    )
+
+
+def _sample(call: Callable) -> str:
+    mean, noise = torch.tensor([0.0, 1.0, -2.0]), torch.tensor([1.0, -0.5, 2.0])
+    log_variance = torch.tensor([0.0, 2.0, -4.0])
+    right = mean + (log_variance / 2).exp() * noise
+    ours = _numbers(call(mean.clone(), log_variance.clone(), noise.clone()), right)
+    if not torch.allclose(ours.float(), right, rtol=1e-4):
+        mistakes = {
+            "That scales with the variance. Take its square root: half of the logarithm.": mean
+            + log_variance.exp() * noise,
+            "That scales with the logarithm. Apply exp.": mean + log_variance * noise,
+            "The mean is missing.": (log_variance / 2).exp() * noise,
+        }
+        known = [text for text, value in mistakes.items() if torch.allclose(ours.float(), value, rtol=1e-4)]
+        _wrong(known[0] if known else f"For mean 1, log variance 2 and noise −0.5 it is {right[1]:.4f}.")
+    return (
+        "The noise is an input like any other, so the gradient with respect to the mean is 1, and with respect to the "
+        "standard deviation it is the noise."
+    )
+
+
+def _weighted_bound(call: Callable) -> str:
+    for weights in (torch.full((100,), -100.0), torch.tensor([-90.0, -100.0, -110.0]), torch.tensor([-5.0])):
+        right = (weights.double().logsumexp(0) - math.log(len(weights))).item()
+        ours = _number(call(weights.clone()))
+        if not math.isfinite(ours):
+            _wrong("Yours is not finite: exp(−100) is 0 in single precision. Use torch.logsumexp.")
+        mistakes = {
+            "That is the logarithm of the sum. Subtract log K for the mean.": right + math.log(len(weights)),
+            "That is the mean of the logarithms, the ELBO. Take the logarithm of the mean.": weights.mean().item(),
+        }
+        _compare(f"For {len(weights)} weights from {weights.min():g} to {weights.max():g} it", ours, right, mistakes)
+    return (
+        "The largest weight dominates: a single good sample counts more than many bad ones. So the bound is at least "
+        "as large as the mean of the logarithms."
+    )
+
+
+def _active(call: Callable) -> str:
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.tensor([1.0, 0.3, 0.05, 0.0, 0.0])
+    means = torch.randn(500, 5, generator=generator) * spread + torch.tensor([0.0, 2.0, 0.0, 3.0, 0.0])
+    mistakes = {
+        "That is the number of dimensions.": 5,
+        "The variance is taken over the images, dimension 0, not over the latent dimensions.": 500,
+        "A dimension with a constant mean is not active, however large the mean is: subtract it.": 3,
+    }
+    _compare("Of five dimensions the number of active ones", _number(call(means)), 2, mistakes)
+    _compare("With a threshold of 0.001 it", _number(call(means, 0.001)), 3, {"Use the threshold.": 2})
+    return "A dimension whose mean never changes says nothing about the image, even if it is far from 0."
 
 
 # --- 05 · A generative adversarial network ---------------------------------------------------------------------------
@@ -494,6 +650,26 @@ def _p_value(call: Callable) -> str:
 
 
 CHECKS: dict[str, tuple[str, str, Callable]] = {
+    "01.1": (
+        "loss_and_gradient(logits, label)",
+        "the cross-entropy of the logits (10,) in nats, and its derivative (10,) with respect to them",
+        _loss_and_gradient,
+    ),
+    "01.2": (
+        "delta_tanh(a, delta_h)",
+        "a tensor of the shape of a: the derivative of the loss with respect to a, for a layer h = tanh(a)",
+        _delta_tanh,
+    ),
+    "01.3": (
+        "loss_floor(u, v, classes)",
+        "one number: the smallest cross-entropy in nats if every logit lies between u and v",
+        _loss_floor,
+    ),
+    "01.4": (
+        "images_needed(accuracy, gap)",
+        "one number: how many images make the standard error of this accuracy half of the gap",
+        _images_needed,
+    ),
     "02.1": (
         "as_printed(mse, images, batch_size)",
         "one number: the sum of the mean errors of all batches, divided by the number of images",
@@ -533,6 +709,26 @@ CHECKS: dict[str, tuple[str, str, Callable]] = {
         "kept_epoch(errors, patience)",
         "a whole number: the epoch, counted from 1, with the lowest error seen before early stopping stops",
         _kept_epoch,
+    ),
+    "04.1": (
+        "kl(mean, sd)",
+        "one number: the divergence of N(mean, sd²) from N(0, 1) in nats",
+        _kl,
+    ),
+    "04.2": (
+        "sample(mean, log_variance, noise)",
+        "a tensor of the shape of mean: the mean plus the standard deviation times the noise",
+        _sample,
+    ),
+    "04.3": (
+        "weighted_bound(log_weights)",
+        "one number: the logarithm of the mean of the weights, from their logarithms (K,)",
+        _weighted_bound,
+    ),
+    "04.4": (
+        "active(means, threshold=0.01)",
+        "one number: how many of the D columns of means (N, D) have a variance above the threshold",
+        _active,
     ),
     "05.1": (
         "generator_losses(logit)",

@@ -132,7 +132,7 @@ RECIPES = {
         "settings": {
             "batch_size": 256,
             "lr": 8e-3,
-            "step": ("lib.training.vae:beta_vae_step", {"masked": 0.1}),
+            "step": ("lib.training.vae:beta_vae_step", {"masked": 0.05}),
             "precision": "fast",
         },
     },
