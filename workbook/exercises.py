@@ -123,8 +123,8 @@ def _loss_and_gradient(call: Callable) -> str:
 
 
 def _delta_tanh(call: Callable) -> str:
-    a = torch.tensor([[0.0, 0.5, -2.0], [1.0, -0.1, 3.0]], dtype=torch.float64)
-    delta_h = torch.tensor([[1.0, -2.0, 0.5], [0.3, 1.0, -4.0]], dtype=torch.float64)
+    a = torch.tensor([[0.0, 0.5, -2.0, 2.0], [1.0, -0.1, 3.0, 0.2]], dtype=torch.float64)
+    delta_h = torch.tensor([[1.0, -2.0, 0.5, 1.0], [0.3, 1.0, -4.0, 2.0]], dtype=torch.float64)
     right = delta_h * (1 - a.tanh() ** 2)
     ours = _numbers(call(a.clone(), delta_h.clone()), right)
     if not torch.allclose(ours, right, rtol=1e-4, atol=1e-6):
