@@ -232,6 +232,7 @@ def test_mmd_is_unbiased():
 
 def test_permutation_test():
     value, p = dv.mmd_test(*samples(0), permutations=300)
+    assert dv.mmd_test(*samples(0), 9, width=1.3)[0] == pytest.approx(dv.mmd(*samples(0), width=1.3))
     assert value == pytest.approx(dv.mmd(*samples(0)))
     assert p == pytest.approx(1 / 301)
     close = normal(40, 2), normal(30, 2, seed=1, shift=0.3)

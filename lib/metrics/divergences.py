@@ -101,13 +101,19 @@ def mmd(a: Points, b: Points, width: float | None = None) -> float:
     return float(aa / (n * (n - 1)) + bb / (m * (m - 1)) - 2 * ab / (n * m))
 
 
-def mmd_test(a: Points, b: Points, permutations: int = 500, seed: int = 0) -> tuple[float, float]:
-    """(unbiased squared MMD, p-value); p is the share of random relabellings with at least as large an MMD."""
+def mmd_test(
+    a: Points, b: Points, permutations: int = 500, seed: int = 0, width: float | None = None
+) -> tuple[float, float]:
+    """(unbiased squared MMD, p-value); p is the share of random relabellings with at least as large an MMD.
+
+    ``width`` as for ``mmd``; it is the same for every relabelling.
+    """
     _check(a, b, at_least=2)
     n, m = len(a), len(b)
     pooled = np.concatenate([a, b])
     squares = _squared_distances(pooled, pooled)
-    width = _median_distance(squares[np.tri(n + m, k=-1, dtype=bool)])  # the same for every relabelling
+    if width is None:
+        width = _median_distance(squares[np.tri(n + m, k=-1, dtype=bool)])
     kernel = np.exp(squares * (-0.5 / width**2))
     np.fill_diagonal(kernel, 0)
     rng = np.random.default_rng(seed)
