@@ -35,16 +35,25 @@ def vae_step(vae: VAE, x: Tensor, draw: Callable[..., Tensor], learner: Learner)
 
 
 def beta_vae_step(
-    vae: VAE, x: Tensor, draw: Callable[..., Tensor], learner: Learner, beta: float = 1.0, masked: float = 0.0
+    vae: VAE,
+    x: Tensor,
+    draw: Callable[..., Tensor],
+    learner: Learner,
+    beta: float = 1.0,
+    masked: float = 0.0,
+    mirrored: bool = False,
 ) -> dict[str, Tensor]:
     """One step on the loss of a β-VAE, in which the KL counts β times (Higgins et al. 2017): batch (B, D).
 
     ``masked`` is the share of pixels that the encoder does not see, new ones in every step, so that it cannot learn
-    the training images by heart. The decoder has to return all of them.
+    the training images by heart. The decoder has to return all of them. With ``mirrored``, the reconstruction loss is
+    the mean for two samples μ ± σε, so that errors of the gradient that are odd in the noise cancel (antithetic
+    sampling).
     """
     mean, log_variance = vae.encode(F.dropout(x, masked))
-    z = reparameterize(mean, log_variance, draw(*mean.shape))
-    reconstruction = reconstruction_loss(vae.decode(z), x).mean()
+    noise = draw(*mean.shape)
+    samples = [reparameterize(mean, log_variance, e) for e in ((noise, -noise) if mirrored else (noise,))]
+    reconstruction = sum(reconstruction_loss(vae.decode(z), x).mean() for z in samples) / len(samples)
     kl = kl_to_prior(mean, log_variance).sum(1).mean()
     learner.descend(reconstruction + beta * kl)
     return {"reconstruction": reconstruction, "kl": kl}
