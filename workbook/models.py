@@ -128,11 +128,11 @@ RECIPES = {
         "train": "lib.training.vae:train_vae",
         "build": "lib.models.vae:VAE",
         "data": _pixels,
-        "epochs": {"smoke": 4, "full": 150},
+        "epochs": {"smoke": 4, "full": 100},
         "settings": {
             "batch_size": 256,
             "lr": 8e-3,
-            "step": ("lib.training.vae:beta_vae_step", {"masked": 0.05}),
+            "step": ("lib.training.vae:beta_vae_step", {"masked": 0.05, "mirrored": True}),
             "precision": "fast",
         },
     },
