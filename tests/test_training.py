@@ -923,6 +923,19 @@ def test_masked_pixels_are_hidden_from_the_encoder_but_not_from_the_loss(small, 
     assert torch.cat(asked).eq(1).all()
 
 
+def test_mirrored_noise_decodes_two_samples_on_either_side_of_the_mean(small, monkeypatch):
+    decoded, means = [], []
+
+    def step(vae, x, draw, learner):
+        means.append(vae.encode(x)[0].detach())
+        monkeypatch.setattr(vae, "decode", lambda z: (decoded.append(z.detach()), type(vae).decode(vae, z))[1])
+        return beta_vae_step(vae, x, draw, learner, mirrored=True)
+
+    run_of("vae", small, epochs=1, step=step)
+    torch.testing.assert_close((decoded[0] + decoded[1]) / 2, means[0])
+    assert (decoded[0] - decoded[1]).abs().min() > 0
+
+
 def test_the_rate_of_a_vae_goes_through_one_cycle_over_all_epochs(small):
     rates, constant = [], []
     run_of("vae", small, epochs=5, step=noting_rates(vae_step, rates))
