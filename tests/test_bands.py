@@ -30,10 +30,10 @@ def test_feedforward_rows_are_near_the_report_in_every_seed(item):
 
 def test_one_layer_of_512_units():
     found = results("01_feedforward")["cpsc453.q-2.2.4"]["value"]
-    for kind, aim in (("undistorted", 0.987), ("distorted", 0.992)):
+    for kind, aim in (("images as they are", 0.986), ("with adversarial twins", 0.988), ("distorted images", 0.992)):
         assert len(found[kind]) == 5
         assert aim <= sum(found[kind]) / 5 <= aim + 0.003
-    assert results("01_feedforward")["cpsc453.num-accuracy"]["improved"] == found["distorted"]
+    assert results("01_feedforward")["cpsc453.num-accuracy"]["improved"] == found["distorted images"]
     assert all(0.96 < accuracy < 0.99 for runs in found["optimisers"].values() for accuracy in runs)
 
 
@@ -107,9 +107,10 @@ def test_vae():
     assert len(at_report) == 3
     assert len(ours) == 5
     assert all(99 < bound < 102 for bound in at_report)
-    assert all(97 < bound < 99.5 for bound in ours)
+    assert all(97 < bound < 99 for bound in ours)
     assert all(85 < tight < bound - 1 for tight, bound in zip(found["weighted"], found["elbo"], strict=True))
-    assert all(86.76 < tight < 95 for tight in found["binary_weighted"])
+    assert all(86.76 < tight < 91 for tight in found["binary_weighted"])
+    assert len(found["binary_weighted"]) == 3
     assert found["active"] == [20] * 5
 
 

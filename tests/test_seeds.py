@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from lib.metrics.seeds import high, interval, low, spread
+from lib.metrics.seeds import high, interval, interval_text, low, spread
 
 
 def test_the_interval_of_two_runs_is_that_of_students_t_with_one_degree_of_freedom():
@@ -36,3 +36,5 @@ def test_equal_runs_have_no_width():
 def test_the_text_says_mean_spread_and_how_many():
     assert spread([1.0, 2.0, 3.0], digits=1) == "2.0 ± 1.0 (n = 3)"
     assert spread([0.25], digits=2) == "0.25 (n = 1)"
+    assert interval_text([1.0, 2.0, 3.0], digits=1) == "−0.5 to 4.5"
+    assert interval_text([0.25]) == "unknown from one run"

@@ -419,8 +419,8 @@ def _weighted_bound(call: Callable) -> str:
         }
         _compare(f"For {len(weights)} weights from {weights.min():g} to {weights.max():g} it", ours, right, mistakes)
     return (
-        "The largest weight dominates: a single good sample counts more than many bad ones. So the bound is at least "
-        "as large as the mean of the logarithms."
+        "The largest weight dominates: a single good sample counts more than many bad ones. By Jensen's inequality the "
+        "result is never below the mean of the logarithms."
     )
 
 

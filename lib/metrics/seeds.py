@@ -36,3 +36,10 @@ def spread(values: Sequence[float], digits: int = 4) -> str:
     if len(values) == 1:
         return f"{values[0]:.{digits}f} (n = 1)"
     return f"{statistics.fmean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f} (n = {len(values)})"
+
+
+def interval_text(values: Sequence[float], digits: int = 2) -> str:
+    """The 95 % confidence interval of the mean as text: "−0.16 to 0.78"."""
+    if len(values) == 1:
+        return "unknown from one run"
+    return " to ".join(f"{end:.{digits}f}" for end in interval(values)).replace("-", "−")
