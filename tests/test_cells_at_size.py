@@ -1,6 +1,6 @@
-"""The reader of the retinal files, at the size of the public ones: minutes and 100 MB of disk, so not by default.
+"""Chapter 03 on small files like the retinal ones; and the reader at the size of the public ones, not by default.
 
-    WORKBOOK_LARGE=1 python -m pytest -s tests/test_cells_at_size.py
+    WORKBOOK_LARGE=1 python -m pytest -s tests/test_cells_at_size.py  # minutes, and 100 MB of disk
 
 The files are made up, in the public format: tab-separated counts, genes in rows, cells in columns, compressed by gzip,
 and a table of clusters with two header lines that lists some of the cells.
@@ -15,6 +15,10 @@ import time
 
 import numpy as np
 import pytest
+
+from lib.data.cells import RETINA
+from workbook.paths import NOTEBOOKS
+from workbook.tools.run import execute
 
 GENES, CELLS, CLUSTERED = 24_904, 44_994, 27_499  # as published (GEO series GSE81904, Single Cell Portal SCP3)
 LIMIT = 4 * 2**30  # bytes
@@ -79,6 +83,21 @@ def write_files(folder, genes, cells, clustered, seed=0):
             sums[gene] = counts[listed].sum()
             totals += counts[listed]
     return labels, sums, totals
+
+
+def test_the_chapter_runs_on_files_of_the_public_format(tmp_path, monkeypatch):
+    write_files(tmp_path, genes=1500, cells=900, clustered=700)
+    chapter, there = (NOTEBOOKS / "03_autoencoder_single_cell.ipynb").read_text(), r"DATA / \"cells\""
+    assert there in chapter
+    (tmp_path / "03.ipynb").write_text(chapter.replace(there, rf"DATA / \"{tmp_path}\""))
+    monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path / "out"))
+    monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    execute(tmp_path / "03.ipynb", tmp_path / "executed.ipynb", {"profile": "smoke"})
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert found["items"]["cpsc453.fig-10"]["value"]["data"] == RETINA
+    assert all("clusters" in run for run in found["items"]["cpsc453.num-clusters"]["runs"])
+    assert list(found["reported_claims"]) == ["cpsc453.q-3.2.1"]
 
 
 @pytest.mark.skipif("WORKBOOK_LARGE" not in os.environ, reason="minutes; run with WORKBOOK_LARGE=1")
