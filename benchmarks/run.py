@@ -30,7 +30,7 @@ from lib.training.autoencoder import train_autoencoder
 from lib.training.classifier import train_classifier
 from lib.training.gan import train_gan
 from lib.training.vae import train_vae
-from workbook import models
+from workbook import recipes
 from workbook.paths import DATA, ROOT
 
 OUTPUT = ROOT / "benchmarks" / "results.json"
@@ -251,7 +251,7 @@ def matmul_peak() -> float:
 def step_rate(hidden: int = 512, batch_size: int = 512, steps: int = 300) -> float:
     """FLOP/s of whole training steps (gather, scale, forward, backward, AdamW) of the widest net of notebook 01."""
     train = data.mnist(DATA, n_train=batch_size * steps)[0]
-    settings = models.settings("classifier", hidden=hidden) | {"augment": None, "batch_size": batch_size}
+    settings = recipes.settings("classifier", hidden=hidden) | {"augment": None, "batch_size": batch_size}
     best = float("inf")
     for _ in range(5):
         _, history = train_classifier(train=train, evaluate_on={}, epochs=2, **settings)
@@ -277,8 +277,8 @@ def main() -> int:
     (book_128, ff_128), (book_512, ff_512), (book_cnn, cnn) = (
         [min(column) for column in zip(*pairs, strict=True)] for pairs in seconds.values()
     )
-    _, ff_time = ours(7, target=0.981, **models.settings("classifier") | {"augment": None})
-    cnn_fast, cnn_time = ours(1, target=0.9783, **models.settings("cnn"))
+    _, ff_time = ours(7, target=0.981, **recipes.settings("classifier") | {"augment": None})
+    cnn_fast, cnn_time = ours(1, target=0.9783, **recipes.settings("cnn"))
     print("generative models and MMD …", file=sys.stderr)
     generated, (mmd_loops, mmd_matrices) = generative(), mmd()
     peak, rate = matmul_peak(), step_rate()

@@ -26,7 +26,7 @@ def train(work: str) -> float:
     from lib.training.classifier import train_classifier
     from lib.training.gan import train_gan
     from lib.training.vae import train_vae
-    from workbook import models
+    from workbook import recipes
     from workbook.paths import DATA
 
     compute.configure(int(os.environ["OMP_NUM_THREADS"]))
@@ -34,16 +34,16 @@ def train(work: str) -> float:
     images = data.mnist(DATA, n_train=12_800)[0]
     runs = {
         "VAE": lambda n: train_vae(
-            train=data.unit(images.images[:n]), evaluate_on={}, epochs=2, **models.settings("vae")
+            train=data.unit(images.images[:n]), evaluate_on={}, epochs=2, **recipes.settings("vae")
         ),
         "GAN": lambda n: train_gan(
-            real=data.symmetric(images.images[: n // 2]).flatten(1), epochs=1, **models.settings("gan")
+            real=data.symmetric(images.images[: n // 2]).flatten(1), epochs=1, **recipes.settings("gan")
         ),
         "convolutional GAN": lambda n: train_gan(
-            real=data.symmetric(images.images[: n * 3 // 20]), epochs=1, **models.settings("conv_gan")
+            real=data.symmetric(images.images[: n * 3 // 20]), epochs=1, **recipes.settings("conv_gan")
         ),
         "CNN": lambda n: train_classifier(
-            train=images[: n // 2], evaluate_on={}, epochs=1, **models.settings("cnn") | {"augment": None}
+            train=images[: n // 2], evaluate_on={}, epochs=1, **recipes.settings("cnn") | {"augment": None}
         ),
     }
     runs[work](1280)

@@ -181,7 +181,7 @@ def functions():
 def test_no_function_is_defined_twice():
     """A name means one thing within lib, within workbook, and in any two notebooks; and what a notebook defines has no
     name that lib or workbook has. (``quality.table`` of lib makes what ``show.table`` of workbook shows, and
-    ``models.narrow_autoencoder`` is a trained one of lib's: these two layers may share a name.) Tools are commands:
+    ``recipes.narrow_autoencoder`` is a trained one of lib's: these two layers may share a name.) Tools are commands:
     nobody calls their functions by name.
     """
     where = {}

@@ -299,14 +299,14 @@ def _resolve(label: str, scope: dict) -> tuple[object, str]:
 
 
 def _asks_for_a_model(label: str, scope: dict) -> bool:
-    """Whether a name refers to something in ``workbook.models`` that depends on the recipes, which are not followed."""
+    """Whether a name refers to something in ``workbook.recipes``, which is not followed."""
     first, _, rest = label.partition(".")
     thing = scope.get(first)
     if isinstance(thing, types.ModuleType):
-        return thing.__name__ == "workbook.models" and rest not in ("loaded", "unwatched")
+        return thing.__name__ == "workbook.recipes" and rest != "unwatched"
     function = thing.func if isinstance(thing, partial) else thing
     place = getattr(function, "__module__", None), getattr(function, "__name__", "")
-    return place[0] == "workbook.models" and place[1] not in ("loaded", "unwatched")
+    return place[0] == "workbook.recipes" and place[1] != "unwatched"
 
 
 def _refuse(node: ast.AST, name: str) -> None:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lib.metrics.classifier import certainty, confusion_matrix
+from lib.metrics.classification import certainty, confusion_matrix
 
 Points = NDArray[np.float64]
 VIEWS = ("PCA", "PHATE", "t-SNE", "UMAP")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lib.compute import device
 from lib.data.tensors import Prepare, Split
-from lib.metrics.classifier import evaluate
+from lib.metrics.classification import evaluate
 from lib.models.feedforward import FeedForward, FeedForwardStack
 from lib.training.loop import AUGMENT, History, Learner, State, fit, rate_steps, seeded, stream, weights
 

@@ -52,7 +52,7 @@ def update_discriminator(
     on_real, on_fake = logits_of_both(D, real, fake)
     loss = (bce(on_real, real_target) + bce(on_fake, 0.0)) / 2
     learner.descend(loss)
-    return {"d_loss": loss, **verdicts(on_real, on_fake)}
+    return {"d_loss": loss, **discriminator_scores(on_real, on_fake)}
 
 
 def update_generator(D: nn.Module, fake: Tensor, learner: Learner, guide: Guide | None = None) -> dict[str, Tensor]:
@@ -77,7 +77,7 @@ def update_at_once(
     d.step()
     g.step()
     loss = (bce(on_real, real_target) + bce(on_fake, 0.0)) / 2
-    return {"d_loss": loss, **verdicts(on_real, on_fake), "g_loss": bce(on_fake, 1.0)}
+    return {"d_loss": loss, **discriminator_scores(on_real, on_fake), "g_loss": bce(on_fake, 1.0)}
 
 
 def update_two_rates(
@@ -139,7 +139,7 @@ def logits_of_both(D: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Te
     return on_real, on_fake
 
 
-def verdicts(on_real: Tensor, on_fake: Tensor) -> dict[str, Tensor]:
+def discriminator_scores(on_real: Tensor, on_fake: Tensor) -> dict[str, Tensor]:
     """The discriminator's mean outputs D(x) and D(G(z)), and its accuracy on real and on generated images."""
     return {
         "d_real": on_real.sigmoid().mean(),

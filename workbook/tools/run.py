@@ -66,7 +66,7 @@ def _with_files(notebook: str, code: list[str]) -> list[str]:
         files.append("data/errata.toml")
     if "lib/plots.py" in code:
         files.append("lib/workbook.mplstyle")
-    if "lib/data/cells.py" in code and (ROOT / "data/cells").is_dir():
+    if "lib/data/single_cell.py" in code and (ROOT / "data/cells").is_dir():
         files.append("data/cells")  # the folder itself, because a file moved into it may have an old date
     return files
 

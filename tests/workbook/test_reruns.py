@@ -1,7 +1,7 @@
 """What a change makes run again: the jobs of dry runs in a copy of the checkout, after one real run.
 
-``python -m tests.test_reruns`` prints the same for the real notebooks, from what their last run in profile full left in
-build/ (nothing in this checkout is changed).
+``python -m tests.workbook.test_reruns`` prints the same for the real notebooks, from what their last run in profile
+full left in build/ (nothing in this checkout is changed).
 """
 
 import ast
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_runner import RECORD, environment_of, make_checkout, write_notebook
+from tests.workbook.test_runner import RECORD, environment_of, make_checkout, write_notebook
 from workbook.paths import ROOT
 from workbook.tools import run
 
@@ -124,7 +124,7 @@ def test_what_is_gone_is_noticed(checkout):
 
 def test_cells_that_are_put_into_their_folder_are_noticed_by_the_notebooks_that_read_cells(checkout):
     recorded = checkout / "build/full/seed0/30_neither.inputs.json"
-    with Edited(recorded, "[", '[\n "lib/data/cells.py",'):
+    with Edited(recorded, "[", '[\n "lib/data/single_cell.py",'):
         (checkout / "data/cells").mkdir()
         shutil.copy2(ROOT / "LICENSE", checkout / "data/cells/mine.h5ad")
         assert due(checkout) == ["30_neither", "21_scoreboard"]

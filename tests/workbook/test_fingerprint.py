@@ -193,7 +193,7 @@ def test_a_network_is_followed_and_others_are_not():
 
 
 def test_a_recipe_that_was_asked_for_outside_is_part_of_the_key():
-    source = "from workbook import models\nrecipe = {}\ndef train(n): return recipe, models.loaded(n, {{}})"
+    source = "from lib.models import loaded\nrecipe = {}\ndef train(n): return recipe, loaded(n, {{}})"
     keys = {digest(describe(module(source.format(text)).train, {"n": 1})) for text in ("{'lr': 1}", "{'lr': 2}")}
     assert len(keys) == 2
 
@@ -378,7 +378,7 @@ def test_globals_and_settings_may_be_of_any_content_that_can_be_told(value):
 
 def test_functions_in_globals_are_followed_wherever_they_hide():
     source = """
-    import lib.metrics.classifier
+    import lib.metrics.classification
     from dataclasses import dataclass
     from functools import cache, partial
     def double(x, by): return x * by
@@ -395,11 +395,11 @@ def test_functions_in_globals_are_followed_wherever_they_hide():
     chosen = {"a": [plus], "b": Holder(minus)}
     @cache
     def once(x): return x
-    def train(n): return twice(once(n)), lib.metrics.classifier.accuracy, chosen["a"], Named.do(n)
+    def train(n): return twice(once(n)), lib.metrics.classification.accuracy, chosen["a"], Named.do(n)
     """
     names = {"double", "plus", "minus", "last", "once"}
     found = reached(module(source).train)
-    assert {f"lib._probe.{name}" for name in names} | {"lib.metrics.classifier.accuracy"} <= found.keys()
+    assert {f"lib._probe.{name}" for name in names} | {"lib.metrics.classification.accuracy"} <= found.keys()
     base = key(source)
     for edit in (("by=2", "by=3"), ("x + 1", "x + 2"), ("x - 1", "x - 2"), ("last(x): return x", "last(x): return 0")):
         assert key(source.replace(*edit)) != base
@@ -506,14 +506,14 @@ def train(n): return Told.method
         ),
         ("class Train:\n    def __call__(self, n): return n\ntrain = Train()", "cannot fingerprint a Train"),
         (
-            "from workbook import models\ndef train(n): return models.settings('vae')",
-            r"train uses models\.settings, whose recipe would not be noticed here: use it outside the function",
+            "from workbook import recipes\ndef train(n): return recipes.settings('vae')",
+            r"train uses recipes\.settings, whose recipe would not be noticed here: use it outside the function",
         ),
         (
-            "from workbook.models import training\ndef train(n): return training('vae', n)",
+            "from workbook.recipes import training\ndef train(n): return training('vae', n)",
             r"train uses training, whose",
         ),
-        ("from workbook.models import vae\ndef train(n): return vae(n)", r"train uses vae, whose recipe"),
+        ("from workbook.recipes import vae\ndef train(n): return vae(n)", r"train uses vae, whose recipe"),
     ],
 )
 def test_what_hides_the_code_that_runs_is_refused(source, message):

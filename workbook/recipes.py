@@ -1,6 +1,6 @@
 """The models that several chapters share: one table of recipes, and one way to ask for a model.
 
-    classifier, _ = models.classifier(book)
+    classifier, _ = recipes.classifier(book)
 
 trains the classifier with this profile's images and epochs, or loads it from the cache. It returns the network in
 evaluation mode, and its weights and history. A network is imported only when it is requested, so that a chapter depends
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.data.tensors import Split, hold_out, random_shift, symmetric, unit
+from lib.models import loaded
 from lib.training.loop import outputs, part
 from workbook.book import Book
 from workbook.cache import Trained, trained
@@ -261,9 +262,3 @@ conv_gan = partial(shared, "conv_gan")  # of 12
 def unwatched(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights without the watched outputs."""
     return {name: tensor for name, tensor in state.items() if name != "watched"}
-
-
-def loaded(model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
-    """``model`` with these weights, in evaluation mode and without gradients."""
-    model.load_state_dict(state)
-    return model.eval().requires_grad_(False)

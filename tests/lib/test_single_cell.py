@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from lib.data import cells
+from lib.data import single_cell
 
 GENES = ["Rho", "Vsx2", "Prkca"]
 COUNTS = np.array([[0, 3, 1], [5, 0, 2], [0, 0, 7], [1, 1, 1]])  # cells by genes
@@ -39,37 +39,37 @@ def expect(found, n=3):
 def test_retinal_files_as_published(tmp_path):
     write_umi(tmp_path)
     write_clusters(tmp_path)
-    found = cells.load(tmp_path)
+    found = single_cell.load(tmp_path)
     expect(found)
-    assert found.uns["name"] == cells.RETINA
+    assert found.uns["name"] == single_cell.RETINA
     assert sparse.issparse(found.X)
 
 
 def test_more_genes_than_one_block(tmp_path):
     write_umi(tmp_path, genes=[f"g{i}" for i in range(2500)], counts=np.tile(np.arange(2500), (4, 1)))
     write_clusters(tmp_path)
-    assert np.array_equal(cells.load(tmp_path).X.toarray(), np.tile(np.arange(2500), (3, 1)))
+    assert np.array_equal(single_cell.load(tmp_path).X.toarray(), np.tile(np.arange(2500), (3, 1)))
 
 
 def test_cluster_table_needs_its_two_header_lines(tmp_path):
     write_umi(tmp_path)
     write_clusters(tmp_path, head="NAME\tCLUSTER\tSUB-CLUSTER\n")
-    with pytest.raises(cells.CellsError, match=r"clust_retinal_bipolar\.txt: expected two header lines"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match=r"clust_retinal_bipolar\.txt: expected two header lines"):
+        single_cell.load(tmp_path)
 
 
 def test_cells_without_a_cluster(tmp_path):
     write_umi(tmp_path)
     write_clusters(tmp_path, clusters=["1", " ", "1"])
-    with pytest.raises(cells.CellsError, match="1 cells have an empty CLUSTER, the first is Bipolar1_CCGT"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match="1 cells have an empty CLUSTER, the first is Bipolar1_CCGT"):
+        single_cell.load(tmp_path)
 
 
 def test_each_cell_has_its_own_cluster_whatever_the_order_of_the_table(tmp_path):
     write_umi(tmp_path)
     rows = [f"{NAMES[i]}\tcluster {i}" for i in (2, 0, 1)]
     (tmp_path / "clust.txt").write_text("NAME\tCLUSTER\nTYPE\tgroup\n" + "\n".join(rows) + "\n")
-    found = cells.load(tmp_path)
+    found = single_cell.load(tmp_path)
     assert list(found.obs_names) == NAMES[:3]
     assert list(found.obs["label"]) == ["cluster 0", "cluster 1", "cluster 2"]
 
@@ -77,22 +77,22 @@ def test_each_cell_has_its_own_cluster_whatever_the_order_of_the_table(tmp_path)
 def test_files_that_do_not_belong_together(tmp_path):
     write_umi(tmp_path, header=("", "a", "b", "c", "d"))
     write_clusters(tmp_path)
-    with pytest.raises(cells.CellsError, match="belong together"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match="belong together"):
+        single_cell.load(tmp_path)
 
 
 @pytest.mark.parametrize("corner", [[], [""], ["GENE"]])
 def test_header_with_and_without_a_name_for_the_genes(tmp_path, corner):
     write_umi(tmp_path, header=(*corner, *(f'"{name}"' for name in NAMES)), genes=[f'"{gene}"' for gene in GENES])
     write_clusters(tmp_path)
-    expect(cells.load(tmp_path))
+    expect(single_cell.load(tmp_path))
 
 
 def test_counts_of_more_than_one_digit_and_not_whole(tmp_path):
     odd = np.array([[0, 12, 1.5], [10234, 0, 2], [0, 0, 7], [1, 1, 1]])
     write_umi(tmp_path, counts=odd)
     write_clusters(tmp_path)
-    assert np.array_equal(cells.load(tmp_path).X.toarray(), odd[:3].astype(np.float32))
+    assert np.array_equal(single_cell.load(tmp_path).X.toarray(), odd[:3].astype(np.float32))
 
 
 @pytest.mark.parametrize(
@@ -102,52 +102,52 @@ def test_rows_that_do_not_fit(tmp_path, row, said):
     text = "\t" + "\t".join(NAMES) + "\nRho\t0\t0\t0\t0\nVsx2\t" + row + "\n"
     (tmp_path / "counts.txt.gz").write_bytes(gzip.compress(text.encode()))
     write_clusters(tmp_path)
-    with pytest.raises(cells.CellsError, match=said):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match=said):
+        single_cell.load(tmp_path)
 
 
 def test_missing_gene_column(tmp_path):
     lines = ["\t".join(NAMES), *("\t".join(map(str, row)) for row in COUNTS.T)]
     (tmp_path / "counts.txt.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
     write_clusters(tmp_path)
-    with pytest.raises(cells.CellsError, match="no column of gene names"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match="no column of gene names"):
+        single_cell.load(tmp_path)
 
 
 def test_text_where_counts_should_be(tmp_path):
     write_umi(tmp_path, counts=[["x", 3, 1], [5, 0, 2], [0, 0, 7], [1, 1, 1]])
     write_clusters(tmp_path)
-    with pytest.raises(cells.CellsError, match="hold text where counts"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match="hold text where counts"):
+        single_cell.load(tmp_path)
 
 
 def test_file_that_is_not_gzip(tmp_path):
     (tmp_path / "counts.txt.gz").write_text("Rho\t1\n")
     write_clusters(tmp_path)
-    with pytest.raises(cells.CellsError, match="cannot be read as gzipped"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match="cannot be read as gzipped"):
+        single_cell.load(tmp_path)
 
 
 def test_short_row_is_not_filled_with_nan(tmp_path):
     text = "\tBipolar1_AAAC\tBipolar1_CCGT\tBipolar2_GGTA\nRho\t1\t2\t3\nVsx2\t1\t2\n"
     (tmp_path / "counts.txt.gz").write_bytes(gzip.compress(text.encode()))
     write_clusters(tmp_path)
-    with pytest.raises(cells.CellsError, match="fewer fields than the header"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match="fewer fields than the header"):
+        single_cell.load(tmp_path)
 
 
 def test_gene_called_na(tmp_path):
     write_umi(tmp_path, genes=["NA", "nan", "Rho"])
     write_clusters(tmp_path)
-    assert list(cells.load(tmp_path).var_names) == ["NA", "nan", "Rho"]
+    assert list(single_cell.load(tmp_path).var_names) == ["NA", "nan", "Rho"]
 
 
 @pytest.mark.parametrize("text", ["", "NAME\tCLUSTER\nTYPE\tgroup\na\t1\t2\t3\t4\n"])
 def test_unreadable_cluster_table(tmp_path, text):
     write_umi(tmp_path)
     (tmp_path / "clust.txt").write_text(text)
-    with pytest.raises(cells.CellsError, match=r"clust\.txt cannot be read"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match=r"clust\.txt cannot be read"):
+        single_cell.load(tmp_path)
 
 
 def write_h5ad(path, labels=(*CLUSTERS, "2"), column="CLUSTER"):
@@ -157,22 +157,24 @@ def write_h5ad(path, labels=(*CLUSTERS, "2"), column="CLUSTER"):
 
 def test_h5ad(tmp_path):
     write_h5ad(tmp_path / "mine.h5ad")
-    found = cells.load(tmp_path)
+    found = single_cell.load(tmp_path)
     expect(found, 4)
     assert found.uns["name"] == "mine.h5ad"
 
 
 def test_h5ad_without_labels(tmp_path):
     write_h5ad(tmp_path / "mine.h5ad", column="colour")
-    with pytest.raises(cells.CellsError, match=r"no column of labels; expected one of label, CLUSTER.*found colour"):
-        cells.load(tmp_path)
-    assert list(cells.read(tmp_path / "mine.h5ad", label="colour").obs["label"]) == [*CLUSTERS, "2"]
+    with pytest.raises(
+        single_cell.CellsError, match=r"no column of labels; expected one of label, CLUSTER.*found colour"
+    ):
+        single_cell.load(tmp_path)
+    assert list(single_cell.read(tmp_path / "mine.h5ad", label="colour").obs["label"]) == [*CLUSTERS, "2"]
 
 
 def test_h5ad_with_a_cell_without_label(tmp_path):
     write_h5ad(tmp_path / "mine.h5ad", labels=["1", None, "2", "2"])
-    with pytest.raises(cells.CellsError, match="1 of 4 cells have no label, the first is Bipolar1_CCGT"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match="1 of 4 cells have no label, the first is Bipolar1_CCGT"):
+        single_cell.load(tmp_path)
 
 
 def write_loom(path, rows=("Gene",), columns=("CellID", "CLUSTER")):
@@ -189,31 +191,31 @@ def write_loom(path, rows=("Gene",), columns=("CellID", "CLUSTER")):
 
 def test_loom(tmp_path):
     write_loom(tmp_path / "mine.loom")
-    expect(cells.load(tmp_path), 4)
+    expect(single_cell.load(tmp_path), 4)
 
 
 def test_loom_without_genes_or_labels(tmp_path):
     write_loom(tmp_path / "mine.loom", rows=())
-    with pytest.raises(cells.CellsError, match="no gene names"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match="no gene names"):
+        single_cell.load(tmp_path)
     write_loom(tmp_path / "mine.loom", columns=("CellID",))
-    with pytest.raises(cells.CellsError, match="no column of labels"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match="no column of labels"):
+        single_cell.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["mine.h5ad", "mine.loom"])
 def test_wrong_content(tmp_path, name):
     (tmp_path / name).write_text("not HDF5")
-    with pytest.raises(cells.CellsError, match="cannot be read"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match="cannot be read"):
+        single_cell.load(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:Element '/temperature' was written without encoding")
 def test_hdf5_of_something_else(tmp_path):
     with h5py.File(tmp_path / "mine.h5ad", "w") as file:
         file["temperature"] = [1.0]
-    with pytest.raises(cells.CellsError, match=r"mine\.h5ad cannot be read"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match=r"mine\.h5ad cannot be read"):
+        single_cell.load(tmp_path)
 
 
 def test_loom_whose_labels_do_not_fit(tmp_path):
@@ -221,19 +223,19 @@ def test_loom_whose_labels_do_not_fit(tmp_path):
     with h5py.File(tmp_path / "mine.loom", "a") as file:
         del file["matrix"]
         file["matrix"] = COUNTS.T[:, :2]
-    with pytest.raises(cells.CellsError, match=r"mine\.loom cannot be read"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match=r"mine\.loom cannot be read"):
+        single_cell.load(tmp_path)
 
 
 def test_wrong_file(tmp_path):
     (tmp_path / "notes.docx").write_text("")
-    with pytest.raises(cells.CellsError, match=r"notes.docx: expected \.h5ad, \.loom, or"):
-        cells.load(tmp_path)
-    with pytest.raises(cells.CellsError, match=r"absent\.h5ad does not exist"):
-        cells.read(tmp_path / "absent.h5ad")
+    with pytest.raises(single_cell.CellsError, match=r"notes.docx: expected \.h5ad, \.loom, or"):
+        single_cell.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match=r"absent\.h5ad does not exist"):
+        single_cell.read(tmp_path / "absent.h5ad")
     (tmp_path / "b.h5ad").write_text("")
-    with pytest.raises(cells.CellsError, match="leave one"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match="leave one"):
+        single_cell.load(tmp_path)
 
 
 def test_pickle_is_refused_unopened(tmp_path):
@@ -242,17 +244,17 @@ def test_pickle_is_refused_unopened(tmp_path):
             return (open, (str(tmp_path / "opened"), "w"))
 
     (tmp_path / "merged.pickle").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(cells.CellsError, match="write_h5ad"):
-        cells.load(tmp_path)
+    with pytest.raises(single_cell.CellsError, match="write_h5ad"):
+        single_cell.load(tmp_path)
     assert not (tmp_path / "opened").exists()
 
 
 def test_substitute_when_there_is_no_file(tmp_path):
-    found = cells.load(tmp_path)
+    found = single_cell.load(tmp_path)
     assert found.shape == (700, 765)
     assert found.obs["label"].nunique() == 10
-    assert found.uns["name"] == cells.SUBSTITUTE
-    assert cells.normalise(found) is found, "it is normalised already"
+    assert found.uns["name"] == single_cell.SUBSTITUTE
+    assert single_cell.normalise(found) is found, "it is normalised already"
 
 
 def counts(n=60, genes=800, seed=0):
@@ -265,40 +267,42 @@ def counts(n=60, genes=800, seed=0):
 def test_normalise_counts():
     raw = counts()
     raw.X = sparse.csr_matrix(raw.X.toarray() * (np.arange(60) > 0)[:, None])
-    found = cells.normalise(raw)
+    found = single_cell.normalise(raw)
     assert found.shape == (59, 800), "the empty cell is left out"
     totals = np.expm1(found.X.toarray()).sum(1)
     assert np.allclose(totals, 10_000, rtol=1e-3), "every cell has the same depth"
-    kept, total = cells.counts_of(found)
+    kept, total = single_cell.counts_of(found)
     assert np.array_equal(kept.toarray(), raw.X.toarray()[1:])
     assert np.array_equal(total, raw.X.toarray()[1:].sum(1))
 
 
 def test_counts_are_found_again_behind_normalised_values(tmp_path):
     raw = counts()
-    found = cells.normalise(raw)
+    found = single_cell.normalise(raw)
     del found.layers["counts"]
-    assert np.array_equal(cells.counts_of(found)[0].toarray(), raw.X.toarray())
-    substitute = cells.load(tmp_path)
-    again, total = cells.counts_of(substitute)
-    assert np.abs((cells.log_normalised(again, total) - substitute.X).toarray()).max() < 0.001, "it has three decimals"
+    assert np.array_equal(single_cell.counts_of(found)[0].toarray(), raw.X.toarray())
+    substitute = single_cell.load(tmp_path)
+    again, total = single_cell.counts_of(substitute)
+    assert np.abs((single_cell.log_normalised(again, total) - substitute.X).toarray()).max() < 0.001, (
+        "it has three decimals"
+    )
     substitute.X = substitute.X.multiply(substitute.X).tocsr()
-    with pytest.raises(cells.CellsError, match="not log"):
-        cells.counts_of(substitute)
+    with pytest.raises(single_cell.CellsError, match="not log"):
+        single_cell.counts_of(substitute)
 
 
 def test_normalise_refuses_what_are_no_counts_of_cells():
-    with pytest.raises(cells.CellsError, match="no cell passes"):
-        cells.normalise(counts(genes=40))
+    with pytest.raises(single_cell.CellsError, match="no cell passes"):
+        single_cell.normalise(counts(genes=40))
 
 
 def test_scores_are_fitted_on_the_training_cells():
     found = counts()
     train, test = np.arange(50), np.arange(50, 60)
-    a, b = cells.pca_scores(found, train, test)
+    a, b = single_cell.pca_scores(found, train, test)
     assert a.shape == (50, 49)
     assert b.shape == (10, 49)
     assert np.allclose(a.mean(0), 0, atol=1e-4)
     assert not np.allclose(b.mean(0), 0, atol=1e-2)
     found.X = sparse.csr_matrix(found.X.toarray() * (np.arange(60) < 50)[:, None])
-    assert np.allclose(cells.pca_scores(found, train, test)[0], a), "test cells change nothing"
+    assert np.allclose(single_cell.pca_scores(found, train, test)[0], a), "test cells change nothing"

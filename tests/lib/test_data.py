@@ -14,7 +14,7 @@ import torch
 from lib import data
 from lib.data import files, tensors
 
-DATA = Path(__file__).resolve().parents[1] / "data"
+DATA = Path(__file__).resolve().parents[2] / "data"
 FILES = {
     "train-images-idx3-ubyte": (3, 2, 2),
     "train-labels-idx1-ubyte": (3,),

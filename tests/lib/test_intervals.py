@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from lib.metrics.seeds import high, interval, interval_text, low, spread
+from lib.metrics.intervals import high, interval, interval_text, low, spread
 
 
 def test_the_interval_of_two_runs_is_that_of_students_t_with_one_degree_of_freedom():

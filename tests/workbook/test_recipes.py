@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from lib.data.tensors import Split, hold_out, symmetric, unit
+from lib.models import loaded
 from lib.training.loop import part
-from workbook import models, profiles
+from workbook import profiles, recipes
 from workbook.cache import Trained
 from workbook.fingerprint import describe
 from workbook.paths import cache_dir
@@ -54,16 +55,16 @@ def asked(monkeypatch):
             state["watched"] = torch.zeros(1)
         return Trained({key: tensor.clone() for key, tensor in state.items()}, {"loss": [1.0]})
 
-    monkeypatch.setattr(models, "trained", answer)
+    monkeypatch.setattr(recipes, "trained", answer)
     return calls
 
 
-EVERY_MODEL = pytest.mark.parametrize("name", models.RECIPES)
+EVERY_MODEL = pytest.mark.parametrize("name", recipes.RECIPES)
 NEEDED = {"narrow_autoencoder": {"dimension": 2}}  # settings without which there is no model
 
 
 def ask(name, book, **settings):
-    return models.shared(name, book, **NEEDED.get(name, {}), **settings)
+    return recipes.shared(name, book, **NEEDED.get(name, {}), **settings)
 
 
 def images_of(split_or_tensor):
@@ -102,7 +103,7 @@ def test_an_autoencoder_is_evaluated_on_the_test_images(name, asked):
 
 def test_the_convolutional_autoencoder_is_evaluated_on_images_that_were_held_out(asked):
     book = FakeBook()
-    models.shared("conv_autoencoder", book)
+    recipes.shared("conv_autoencoder", book)
     settings = asked[0]["settings"]
     kept, held_out = hold_out(book.train)
     assert len(settings["train"]) == len(kept) == 100
@@ -117,7 +118,7 @@ def test_a_model_comes_back_in_evaluation_mode_without_gradients_and_with_its_we
     assert isinstance(model, nn.Module)
     assert not any(layer.training for layer in model.modules())
     assert not any(weight.requires_grad for weight in model.parameters())
-    weights = part(done.state, "generator") if "gan" in name else models.unwatched(done.state)
+    weights = part(done.state, "generator") if "gan" in name else recipes.unwatched(done.state)
     assert weights
     assert all(tensor.equal(model.state_dict()[key]) for key, tensor in weights.items())
     assert done.history == {"loss": [1.0]}
@@ -128,7 +129,7 @@ def test_a_profile_decides_how_many_epochs_a_model_is_trained_for(name, asked):
     for profile in profiles.PROFILES:
         ask(name, FakeBook(profile))
     assert {p: call["settings"]["epochs"] for p, call in zip(profiles.PROFILES, asked, strict=True)} == (
-        models.epochs(name)
+        recipes.epochs(name)
     )
     ask(name, FakeBook(), epochs=77)
     assert asked[-1]["settings"]["epochs"] == 77
@@ -151,23 +152,23 @@ def test_everything_that_a_model_depends_on_can_be_told(name, asked):
 
 
 def test_every_model_has_a_file_name_and_a_function_of_its_own():
-    names = [recipe["name"] for recipe in models.RECIPES.values()]
+    names = [recipe["name"] for recipe in recipes.RECIPES.values()]
     assert len(set(names)) >= len(names) - 1  # the narrow autoencoder has one for each of its sizes
-    for name in models.RECIPES:
-        assert getattr(models, name).args == (name,)
+    for name in recipes.RECIPES:
+        assert getattr(recipes, name).args == (name,)
 
 
 def test_settings_of_the_network_can_be_changed(asked):
-    assert models.classifier(FakeBook())[0].W1.shape == (784, 512)
-    assert models.classifier(FakeBook(), hidden=32)[0].W1.shape == (784, 32)
-    model, _ = models.gan(FakeBook(), latent=7)
+    assert recipes.classifier(FakeBook())[0].W1.shape == (784, 512)
+    assert recipes.classifier(FakeBook(), hidden=32)[0].W1.shape == (784, 32)
+    model, _ = recipes.gan(FakeBook(), latent=7)
     assert model(torch.zeros(1, 7)).shape[0] == 1
     assert asked[-1]["settings"]["latent"] == 7
-    assert models.RECIPES["classifier"]["network"]["hidden"] == 512
+    assert recipes.RECIPES["classifier"]["network"]["hidden"] == 512
     with pytest.raises(TypeError, match="unexpected keyword argument 'hiden'"):
-        models.classifier(FakeBook(), hiden=32)
+        recipes.classifier(FakeBook(), hiden=32)
     with pytest.raises(KeyError, match="resnet"):
-        models.shared("resnet", FakeBook())
+        recipes.shared("resnet", FakeBook())
 
 
 @pytest.mark.parametrize(("name", "watched", "latent"), [("gan", 10, 25), ("linear_gan", 25, 2), ("conv_gan", 16, 100)])
@@ -183,9 +184,9 @@ def test_of_a_gan_the_generator_is_kept_and_what_it_made_of_the_same_noise(name,
 
 
 def test_settings_are_those_that_a_model_is_trained_with(asked):
-    models.classifier(FakeBook())
-    settings = models.settings("classifier")
-    assert settings["build"].func is models.settings("classifier", hidden=3)["build"].func
+    recipes.classifier(FakeBook())
+    settings = recipes.settings("classifier")
+    assert settings["build"].func is recipes.settings("classifier", hidden=3)["build"].func
     assert {"train", "evaluate_on", "epochs", "seed"}.isdisjoint(settings)
     used = asked[0]["settings"]
     assert all(used[key] == settings[key] for key in ("batch_size", "lr", "optimiser", "optimiser_settings", "prepare"))
@@ -193,10 +194,10 @@ def test_settings_are_those_that_a_model_is_trained_with(asked):
 
 def test_a_model_is_trained_once_and_then_found():
     book = FakeBook(n=40)
-    first, done = models.classifier(book, epochs=1, hidden=8)
+    first, done = recipes.classifier(book, epochs=1, hidden=8)
     (file,) = cache_dir().glob("feedforward-*.safetensors")
     before = file.stat().st_mtime_ns
-    again, found = models.classifier(book, epochs=1, hidden=8)
+    again, found = recipes.classifier(book, epochs=1, hidden=8)
     assert file.stat().st_mtime_ns == before
     assert not first.training
     assert not again.training
@@ -206,7 +207,7 @@ def test_a_model_is_trained_once_and_then_found():
 
 
 def test_a_chapter_loads_the_code_of_the_models_that_it_uses_only():
-    code = "import sys, workbook.models; print(*sys.modules)"
+    code = "import sys, workbook.recipes; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     ours = {name for name in loaded if name.startswith(("lib.models.", "lib.training."))}
     assert ours <= {"lib.training.loop", "lib.training.checkpoint"}
@@ -214,14 +215,14 @@ def test_a_chapter_loads_the_code_of_the_models_that_it_uses_only():
 
 def test_loaded_refuses_weights_of_another_network():
     with pytest.raises(RuntimeError, match="size mismatch"):
-        models.loaded(nn.Linear(2, 2), nn.Linear(3, 2).state_dict())
-    model = models.loaded(nn.Dropout(), {})
+        loaded(nn.Linear(2, 2), nn.Linear(3, 2).state_dict())
+    model = loaded(nn.Dropout(), {})
     assert not model.training
 
 
 def test_a_training_can_be_asked_for_without_its_network(asked):
-    models.training("narrow_autoencoder", FakeBook(), keep=(), dimension=5)
-    models.training("gan", FakeBook(), epochs=3, seed=8)
+    recipes.training("narrow_autoencoder", FakeBook(), keep=(), dimension=5)
+    recipes.training("gan", FakeBook(), epochs=3, seed=8)
     assert asked[0]["keep"] == ()
     assert asked[0]["settings"]["build"].keywords == {"dimension": 5}
     assert asked[1]["keep"] == ("generator", "watched")

@@ -1,6 +1,6 @@
 """Chapter 03 on small files like the retinal ones; and the reader at the size of the public ones, not by default.
 
-    WORKBOOK_LARGE=1 python -m pytest -s tests/test_cells_at_size.py  # minutes, and 100 MB of disk
+    WORKBOOK_LARGE=1 python -m pytest -s tests/lib/test_single_cell_at_size.py  # minutes, and 100 MB of disk
 
 The files are made up, in the public format: tab-separated counts, genes in rows, cells in columns, compressed by gzip,
 and a table of clusters with two header lines that lists some of the cells.
@@ -16,7 +16,7 @@ import time
 import numpy as np
 import pytest
 
-from lib.data.cells import RETINA
+from lib.data.single_cell import RETINA
 from workbook.paths import NOTEBOOKS
 from workbook.tools.run import execute
 
@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.data import cells
+from lib.data import single_cell
 
 def told(name, start, **more):
     seconds, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -36,14 +36,14 @@ def told(name, start, **more):
     return time.perf_counter()
 
 start = time.perf_counter()
-found = cells.load(Path(sys.argv[1]))
+found = single_cell.load(Path(sys.argv[1]))
 sums = {"genes": np.asarray(found.X.sum(0)).ravel().tolist(), "cells": np.asarray(found.X.sum(1)).ravel().tolist()}
 about = {"source": found.uns["name"], "labels": found.obs["label"].astype(str).tolist(), "shape": found.shape}
 start = told("read", start, sums=sums, **about)
-found = cells.normalise(found)
+found = single_cell.normalise(found)
 start = told("normalise", start, shape=found.shape)
 order = np.random.RandomState(0).permutation(found.n_obs)[:21_552]
-scores = cells.pca_scores(found, np.sort(order[4_311:]), np.sort(order[:4_311]), components=784)
+scores = single_cell.pca_scores(found, np.sort(order[4_311:]), np.sort(order[:4_311]), components=784)
 told("784 principal components", start, shapes=[each.shape for each in scores])
 """
 

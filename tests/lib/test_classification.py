@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lib import data
-from lib.metrics import classifier as metrics
+from lib.metrics import classification as metrics
 
 labels = st.lists(st.integers(0, 9), min_size=1, max_size=50)
 

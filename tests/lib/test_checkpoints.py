@@ -272,7 +272,7 @@ print(deaths)
 
 def test_a_process_that_is_killed_comes_to_the_same_bytes(tmp_path):
     """Real SIGKILLs at random moments; each attempt is a fork of one process that has imported torch."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     (tmp_path / "tests_of_checkpoints.py").write_text(Path(__file__).read_text())
     path = os.pathsep.join([str(root), str(tmp_path)])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}

@@ -84,7 +84,7 @@ def test_style_sheet_says_nothing_that_matplotlibs_whitegrid_says_too():
 
 def test_slow_libraries_are_imported_only_when_they_are_needed():
     code = (
-        "import sys; from lib import plots; from lib.metrics import classifier, latent, quality; "
+        "import sys; from lib import plots; from lib.metrics import classification, latent, quality; "
         "print(sorted({'seaborn', 'scipy.stats', 'sklearn', 'umap', 'phate'} & set(sys.modules)))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

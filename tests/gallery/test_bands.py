@@ -7,7 +7,7 @@ import statistics
 import pytest
 from safetensors.torch import load_file
 
-from lib.data.cells import SUBSTITUTE
+from lib.data.single_cell import SUBSTITUTE
 from workbook.paths import FIGURES
 from workbook.records import items_of, load_results
 from workbook.verdicts import judge

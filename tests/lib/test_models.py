@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.metrics.classifier import certainty
+from lib.metrics.classification import certainty
 from lib.models import vae as vaes
 from lib.models.autoencoder import Autoencoder, ConvAutoencoder, narrow_autoencoder
 from lib.models.cnn import CNN
