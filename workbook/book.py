@@ -6,7 +6,7 @@ A notebook opens its book once, records its results, and checks at the end that 
     train, test = book.mnist()
     book.record("cpsc453.num-accuracy", 0.981)
     book.claim("it reads nine digits in ten", accuracy > 0.9, "cpsc453.q-2.2.1")
-    book.figure(fig, "cpsc453.fig-01", alt="Two falling curves …")
+    book.figure(fig, "cpsc453.fig-01", caption="Both errors fall; only one keeps falling.", alt="Two curves …")
     book.check()
 
 Results go to results.json, measured durations to timings.json. Only timings.json, and figures that show durations, may
@@ -19,6 +19,7 @@ import io
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 from lib import compute, data, progress
@@ -29,6 +30,7 @@ from workbook.paths import BUILD, DATA
 from workbook.records import errata, items_of, loaded_code, reports
 
 DIGITS = 6  # significant digits that are stored
+FIRST_SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|$)")
 
 
 def open_book(notebook: str, profile: str = "auto", seed: int = 0) -> "Book":
@@ -189,29 +191,32 @@ class Book:
         if holds is False:
             _quote(f"⚠ **In this run, erratum {erratum} is not demonstrated.**")
 
-    def figure(self, fig: object, name: str, *, alt: str, seconds: bool = False) -> None:
-        """Save a matplotlib figure as ``<name>.png`` with alt text, show it and close it.
+    def figure(self, fig: object, name: str, *, alt: str, caption: str = "", seconds: bool = False) -> None:
+        """Save a matplotlib figure as ``<name>.png``, show it with its caption and close it.
 
-        ``name`` is the id of an item, or ``extra-…`` for a figure that is in no report. ``seconds`` marks a figure that
-        shows measured durations.
+        ``name`` is the id of an item, or ``extra-…`` for a figure that is in no report. ``caption`` says in one
+        sentence what to see; without one, the first sentence of ``alt`` stands there. ``alt`` describes the figure for
+        those who cannot see it. ``seconds`` marks a figure that shows measured durations.
         """
         import matplotlib.pyplot as plt
-        from IPython.display import display
+        from IPython.display import Markdown, display
 
         if not name.startswith("extra-"):
             self._known(name)
         if len(alt.strip()) < 20:
             raise ValueError(f"{name} needs alt text of 20 letters or more, which describes the figure")
-        alt = " ".join(alt.split())
+        alt, caption = " ".join(alt.split()), " ".join(caption.split())
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", metadata={"Software": None, "Description": alt})
         plt.close(fig)
         png = buffer.getvalue()
         write_atomic(self.folder / f"{name}.png", png)
         self._files["results" if seconds else "timings"]["figures"].pop(name, None)  # left there if a cell is run again
-        self._put("timings" if seconds else "results", "figures", name, {"file": f"{name}.png", "alt": alt})
+        entry = {"file": f"{name}.png", "alt": alt} | ({"caption": caption} if caption else {})
+        self._put("timings" if seconds else "results", "figures", name, entry)
         bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": alt}
         display(bundle, raw=True, metadata={"image/png": {"alt": alt, "file": f"{name}.png"}})
+        display(Markdown(f"*{caption or FIRST_SENTENCE.match(alt)[0]}*"))
 
     def missing(self) -> list[str]:
         """The ids of this notebook's items that still lack their value, answer or figure."""

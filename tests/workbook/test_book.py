@@ -311,6 +311,19 @@ def test_figures_repeat_byte_for_byte_and_carry_their_alt_text(book):
     assert not plt.get_fignums()
 
 
+def test_a_caption_is_shown_under_its_figure_and_stored_beside_the_alt_text(book, monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda content, **_: shown.append(content))
+    book.figure(line(), "linma2472.fig-07", alt=ALT, caption="The line  rises\nfor $x > 0$.")
+    assert stored(book)["figures"]["linma2472.fig-07"]["caption"] == "The line rises for $x > 0$."
+    image, caption = shown
+    assert "image/png" in image
+    assert caption.data == "*The line rises for $x > 0$.*"
+    book.figure(line(), "linma2472.fig-07", alt="A line from 0.5 up to one. Nothing else is there.")
+    assert shown[-1].data == "*A line from 0.5 up to one.*"
+    assert "caption" not in stored(book)["figures"]["linma2472.fig-07"]
+
+
 def test_seconds_are_kept_apart(book):
     book.record("linma2472.num-cnn-duration", [0.1, 0.2], seconds=True)
     book.figure(line(), "linma2472.fig-11", alt=ALT, seconds=True)
