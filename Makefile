@@ -21,6 +21,7 @@ endif
 BIN    := .venv/bin
 READY  := .venv/.ready
 export OMP_NUM_THREADS := $(THREADS)
+export PYTHONUTF8 := 1
 
 .PHONY: help figures test lab bench data env check lint verify release clean-notebooks refresh
 .DELETE_ON_ERROR:

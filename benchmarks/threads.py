@@ -59,7 +59,7 @@ def seconds(work: str, way: str, at_once: int = 1, busy: bool = False) -> float:
     try:
         command = [sys.executable, "-m", "benchmarks.threads", work]
         started = [
-            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(at_once)
+            subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, encoding="utf-8") for _ in range(at_once)
         ]
         return max(float(process.communicate()[0]) for process in started)
     finally:
@@ -86,7 +86,7 @@ def main() -> int:
         of = {row["way"]: row for row in rows if row["work"] == work}
         gain = 2 * of["2 threads"]["alone"] / of["1 thread"]["two at once"]
         print(f"{work}: two processes of one thread do {gain:.2f} times the work of one process with two threads")
-    (Path(__file__).parent / "threads.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (Path(__file__).parent / "threads.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
     return 0
 
 

@@ -65,7 +65,7 @@ def _processor() -> str:
     if device().type == "cuda":
         return torch.cuda.get_device_name()
     if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as file:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:
                 if line.startswith("model name"):
                     return line.split(":", 1)[1].strip()

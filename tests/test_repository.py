@@ -32,8 +32,8 @@ MODULES = {
 def code(path):
     """The Python of a module or a notebook, without cells in another language, such as answers."""
     if path.suffix != ".ipynb":
-        return path.read_text()
-    cells = ("".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code")
+        return path.read_text("utf-8")
+    cells = ("".join(c["source"]) for c in json.loads(path.read_text("utf-8"))["cells"] if c["cell_type"] == "code")
     return "\n".join(cell for cell in cells if not cell.startswith("%%"))
 
 
@@ -56,12 +56,14 @@ def version(text):
 
 
 def test_three_files_name_the_same_dependencies_at_the_same_versions():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     bounds = dict(
         re.fullmatch(r"([A-Za-z0-9._-]+)>=([\d.]+)", line).groups()
         for line in project["dependencies"] + project["optional-dependencies"]["dev"]
     )
-    conda = dict(re.findall(r"^ +- ([A-Za-z0-9._-]+)==(\S+)$", (ROOT / "environment.yml").read_text(), flags=re.M))
+    conda = dict(
+        re.findall(r"^ +- ([A-Za-z0-9._-]+)==(\S+)$", (ROOT / "environment.yml").read_text("utf-8"), flags=re.M)
+    )
     lock = {normal(name): pinned for name, pinned in check.locked().items()}
     assert conda.keys() == bounds.keys()
     for name, pinned in conda.items():
@@ -70,7 +72,7 @@ def test_three_files_name_the_same_dependencies_at_the_same_versions():
 
 
 def test_lock_is_exact_and_free_of_machines():
-    lines = [x for x in (ROOT / "requirements.lock").read_text().splitlines() if not x.startswith("#")]
+    lines = [x for x in (ROOT / "requirements.lock").read_text("utf-8").splitlines() if not x.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[\w.]+", line) for line in lines)
 
 
@@ -91,7 +93,7 @@ class TestNotebook:
         assert clean.faults(path) == []
 
     def test_begins_with_a_title_and_then_its_parameters(self, path):
-        cells = json.loads(path.read_text())["cells"]
+        cells = json.loads(path.read_text("utf-8"))["cells"]
         assert "".join(cells[0]["source"]).startswith(f"# {path.stem[:2]} · ")
         parameters = "".join(cells[1]["source"])
         values = {t.targets[0].id: ast.literal_eval(t.value) for t in ast.parse(parameters).body}
@@ -99,7 +101,7 @@ class TestNotebook:
 
     def test_last_check_covers_all_items(self, path):
         if path.stem != run.SCOREBOARD:
-            last = json.loads(path.read_text())["cells"][-1]
+            last = json.loads(path.read_text("utf-8"))["cells"][-1]
             n = len(items_of(path.stem))
             assert "".join(last["outputs"][0]["text"]) == f"{n} of {n} items recorded\n"
 
@@ -154,7 +156,7 @@ def test_lib_knows_nothing_of_the_workbook_and_reads_no_environment_variable(nam
 
 
 def test_no_module_is_unused():
-    commands = (ROOT / "Makefile").read_text() + (ROOT / "Snakefile").read_text()
+    commands = (ROOT / "Makefile").read_text("utf-8") + (ROOT / "Snakefile").read_text("utf-8")
     used = set(re.findall(r"(?:-m|from|import) (workbook[\w.]+)", commands))
     for path in [*MODULES.values(), *ALL, *(ROOT / "benchmarks").glob("*.py")]:
         used |= {name for name in imported(tree(path)) if MODULES.get(name) != path}
@@ -164,7 +166,7 @@ def test_no_module_is_unused():
 
 def test_every_package_is_installed():
     packages = {name for name, path in MODULES.items() if path.name == "__init__.py"}
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
     assert packages == set(listed)
     folders = {path.parent for path in MODULES.values()}
     assert all((folder / "__init__.py").exists() for folder in folders)
@@ -245,6 +247,44 @@ def test_nothing_loads_a_pickle(path):
     assert list(unsafe(tree(path))) == []
 
 
+def by_locale(nodes):
+    """Lines that read or write text in whatever encoding the user's locale has."""
+    for node in ast.walk(nodes):
+        if isinstance(node, ast.Call):
+            *owner, called = ast.unparse(node.func).split(".")
+            given = [ast.unparse(each) for each in node.args]
+            named = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            module = owner[-1:] in (["gzip"], ["os"], ["tarfile"])  # which read bytes
+            mode = named.get("mode", "".join(given[0 if owner else 1 :][:1]))
+            in_text = {"read_text": not given, "write_text": len(given) < 2, "open": "b" not in mode and not module}
+            if "encoding" not in named and (in_text.get(called) or ("text" in named and called in ("run", "Popen"))):
+                yield node.lineno
+
+
+def test_what_is_read_in_the_encoding_of_the_locale_is_seen():
+    for text in ("p.read_text()", "p.write_text('ä')", "open(p)", "open(p, 'w')", "p.open()", "p.open('a')",
+                 "run(a, text=True)", "open(p, mode='w')"):  # fmt: skip
+        assert list(by_locale(ast.parse(text))), text
+    for text in (
+        "p.read_text('utf-8')",
+        "p.write_text('ä', 'utf-8')",
+        "open(p, 'rb')",
+        "p.open('wb')",
+        "p.read_bytes()",
+        "p.open(encoding='utf-8')",
+        "gzip.open(p, 'rb')",
+        "run(a, encoding='utf-8')",
+    ):
+        assert not list(by_locale(ast.parse(text))), text
+
+
+@pytest.mark.parametrize("part", ["lib", "workbook", "notebooks", "benchmarks", "tests"])
+def test_all_text_is_utf_8_in_every_locale(part):
+    paths = [path for kind in ("py", "ipynb") for path in sorted((ROOT / part).rglob(f"*.{kind}"))]
+    found = {str(path.relative_to(ROOT)): list(by_locale(tree(path))) for path in paths}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
 def test_released_trainings_are_small_enough_to_clone():
     sizes = [path.stat().st_size for path in RELEASED.rglob("*") if path.is_file()]
     assert sum(sizes) <= 100 * 2**20
@@ -285,10 +325,10 @@ def broken(tmp_path):
     """The faults of a notebook after ``edit`` has changed it."""
 
     def faults(edit):
-        notebook = json.loads(ALL[0].read_text())
+        notebook = json.loads(ALL[0].read_text("utf-8"))
         edit(notebook["cells"])
         path = tmp_path / "x.ipynb"
-        path.write_text(clean.dump(notebook))
+        path.write_text(clean.dump(notebook), "utf-8")
         return clean.faults(path)
 
     return faults
@@ -334,21 +374,21 @@ def small_notebook(path, code):
     ]
     for cell in cells[1:]:
         cell |= {"outputs": [], "execution_count": None}
-    path.write_text(clean.dump(clean.clean({"cells": cells})))
+    path.write_text(clean.dump(clean.clean({"cells": cells})), "utf-8")
 
 
 def test_refresh_stores_what_checked_cells_print_and_leaves_a_failing_notebook_alone(tmp_path, monkeypatch, capsys):
     good, bad = tmp_path / "good.ipynb", tmp_path / "bad.ipynb"
     small_notebook(good, "print(profile, seed)")
     small_notebook(bad, "raise ValueError('out of ideas')")
-    before = bad.read_text()
+    before = bad.read_text("utf-8")
     monkeypatch.setattr(sys, "argv", ["clean", "refresh", str(good), str(bad)])
     assert clean.main() == 1
-    cells = json.loads(good.read_text())["cells"]
+    cells = json.loads(good.read_text("utf-8"))["cells"]
     assert [o["text"] for o in cells[2]["outputs"]] == [["smoke 0\n"]]
     assert cells[3]["outputs"] == []
     assert clean.faults(good) == []
-    assert bad.read_text() == before
+    assert bad.read_text("utf-8") == before
     assert "bad.ipynb: cell [3] stopped with ValueError: out of ideas" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", ["clean", "verify", str(good), str(bad)])
     assert clean.main() == 1
@@ -372,7 +412,7 @@ def test_committed_gallery_is_complete():
 
 
 def test_readme_commands_exist():
-    text, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    text, makefile = (ROOT / "README.md").read_text("utf-8"), (ROOT / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.M))
     used = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, flags=re.M))
     assert {"figures", "test", "lab", "bench", "check"} <= used <= targets
@@ -388,17 +428,17 @@ def test_readme_commands_exist():
 
 @pytest.mark.parametrize("file", ["README.md", "Makefile", "Snakefile", ".ci/run"])
 def test_python_modules_that_are_run_exist_and_know_their_options(file):
-    text = (ROOT / file).read_text()
+    text = (ROOT / file).read_text("utf-8")
     for module, options in re.findall(r"python -m ((?:lib|workbook|benchmarks)\.[\w.]+)([^\n`]*)", text):
         path = ROOT / f"{module.replace('.', '/')}.py"
         assert path.exists(), module
-        assert '__name__ == "__main__"' in path.read_text(), module
+        assert '__name__ == "__main__"' in path.read_text("utf-8"), module
         for option in re.findall(r"(?<!\S)--[a-z]+", options):
-            assert f'"{option}"' in path.read_text(), f"{module} {option}"
+            assert f'"{option}"' in path.read_text("utf-8"), f"{module} {option}"
 
 
 def test_readme_names_code_that_exists():
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text("utf-8")
     for name in re.findall(r"`((?:lib|workbook)/[\w./]+)`", text):
         assert (ROOT / name).exists(), name
     for name in re.findall(r"`((?:lib|workbook)\.\w[\w.]*)`", text):
@@ -460,7 +500,7 @@ def test_make_lab_serves_the_notebooks(tmp_path):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.3)
-        server = json.loads(servers[0].read_text())
+        server = json.loads(servers[0].read_text("utf-8"))
         url = f"{server['url']}api/contents/13_cnn.ipynb?content=0&token={server['token']}"
         for attempt in range(50):
             try:

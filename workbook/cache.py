@@ -208,7 +208,7 @@ def released() -> dict[str, dict]:
     """
     path = RELEASED / "manifest.json"
     try:
-        manifest = json.loads(path.read_text())
+        manifest = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:

@@ -12,13 +12,13 @@ from workbook.paths import DATA, ROOT
 @cache
 def reports() -> dict:
     """``data/reports.toml``: {"report": [...], "item": [...]}."""
-    return tomllib.loads((DATA / "reports.toml").read_text())
+    return tomllib.loads((DATA / "reports.toml").read_text("utf-8"))
 
 
 @cache
 def errata() -> list[dict]:
     """The errors found in the reports, from ``data/errata.toml``: one entry for each root cause."""
-    return tomllib.loads((DATA / "errata.toml").read_text()).get("erratum", [])
+    return tomllib.loads((DATA / "errata.toml").read_text("utf-8")).get("erratum", [])
 
 
 def items_of(notebook: str) -> dict[str, dict]:
@@ -37,7 +37,7 @@ def load_results(folder: Path) -> dict | None:
         if not path.is_file():
             continue
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text("utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} is not valid JSON ({error}): delete it and run `make figures`") from error
         if merged is None:

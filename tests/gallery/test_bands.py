@@ -80,7 +80,7 @@ REWRITTEN = ("01_feedforward", "02_autoencoder", "03_autoencoder_single_cell", "
 
 @pytest.mark.parametrize("notebook", [*REWRITTEN, "06_information_theory"])
 def test_no_claim_fails_in_the_gallery(notebook):
-    claims = json.loads((FIGURES / notebook / "results.json").read_text())["claims"]
+    claims = json.loads((FIGURES / notebook / "results.json").read_text("utf-8"))["claims"]
     assert len(claims) >= 7
     assert [claim["statement"] for claim in claims if claim["holds"] is not True] == []
 

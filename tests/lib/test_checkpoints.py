@@ -273,11 +273,11 @@ print(deaths)
 def test_a_process_that_is_killed_comes_to_the_same_bytes(tmp_path):
     """Real SIGKILLs at random moments; each attempt is a fork of one process that has imported torch."""
     root = Path(__file__).resolve().parents[2]
-    (tmp_path / "tests_of_checkpoints.py").write_text(Path(__file__).read_text())
+    (tmp_path / "tests_of_checkpoints.py").write_text(Path(__file__).read_text("utf-8"), "utf-8")
     path = os.pathsep.join([str(root), str(tmp_path)])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) == 5
     resumed = (tmp_path / "resumed.safetensors").read_bytes()
@@ -556,24 +556,24 @@ def test_a_failed_write_leaves_the_file_before_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         write_atomic(path, b"second")
-    assert path.read_text() == "first"
+    assert path.read_text("utf-8") == "first"
     assert [each.name for each in path.parent.iterdir()] == ["file"], "and nothing beside it"
 
 
 def test_a_file_is_never_seen_half_written(tmp_path, monkeypatch):
     path, seen = tmp_path / "file", []
-    path.write_text("first")
+    path.write_text("first", "utf-8")
     write_bytes = Path.write_bytes
 
     def slowly(self, content):
         write_bytes(self, content[:3])
-        seen.append(path.read_text())
+        seen.append(path.read_text("utf-8"))
         return write_bytes(self, content)
 
     monkeypatch.setattr(Path, "write_bytes", slowly)
     write_atomic(path, "second")
     assert seen == ["first"]
-    assert path.read_text() == "second"
+    assert path.read_text("utf-8") == "second"
 
 
 # --- going on is no excuse ---------------------------------------------------------------------------------------

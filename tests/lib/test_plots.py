@@ -87,7 +87,7 @@ def test_slow_libraries_are_imported_only_when_they_are_needed():
         "import sys; from lib import plots; from lib.metrics import classification, latent, quality; "
         "print(sorted({'seaborn', 'scipy.stats', 'sklearn', 'umap', 'phate'} & set(sys.modules)))"
     )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+    assert subprocess.check_output([sys.executable, "-c", code], encoding="utf-8").strip() == "[]"
 
 
 # --- curves ------------------------------------------------------------------------------------------------------

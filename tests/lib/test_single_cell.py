@@ -26,7 +26,7 @@ def write_umi(folder, header=("", *NAMES), genes=GENES, counts=COUNTS):
 
 def write_clusters(folder, clusters=CLUSTERS, head="NAME\tCLUSTER\tSUB-CLUSTER\nTYPE\tgroup\tgroup\n"):
     rows = [f"{name}\t{cluster}\t{cluster}" for name, cluster in zip(NAMES, clusters, strict=False)]
-    (folder / "clust_retinal_bipolar.txt").write_text(head + "\n".join(rows) + "\n")
+    (folder / "clust_retinal_bipolar.txt").write_text(head + "\n".join(rows) + "\n", "utf-8")
 
 
 def expect(found, n=3):
@@ -68,7 +68,7 @@ def test_cells_without_a_cluster(tmp_path):
 def test_each_cell_has_its_own_cluster_whatever_the_order_of_the_table(tmp_path):
     write_umi(tmp_path)
     rows = [f"{NAMES[i]}\tcluster {i}" for i in (2, 0, 1)]
-    (tmp_path / "clust.txt").write_text("NAME\tCLUSTER\nTYPE\tgroup\n" + "\n".join(rows) + "\n")
+    (tmp_path / "clust.txt").write_text("NAME\tCLUSTER\nTYPE\tgroup\n" + "\n".join(rows) + "\n", "utf-8")
     found = single_cell.load(tmp_path)
     assert list(found.obs_names) == NAMES[:3]
     assert list(found.obs["label"]) == ["cluster 0", "cluster 1", "cluster 2"]
@@ -122,7 +122,7 @@ def test_text_where_counts_should_be(tmp_path):
 
 
 def test_file_that_is_not_gzip(tmp_path):
-    (tmp_path / "counts.txt.gz").write_text("Rho\t1\n")
+    (tmp_path / "counts.txt.gz").write_text("Rho\t1\n", "utf-8")
     write_clusters(tmp_path)
     with pytest.raises(single_cell.CellsError, match="cannot be read as gzipped"):
         single_cell.load(tmp_path)
@@ -145,7 +145,7 @@ def test_gene_called_na(tmp_path):
 @pytest.mark.parametrize("text", ["", "NAME\tCLUSTER\nTYPE\tgroup\na\t1\t2\t3\t4\n"])
 def test_unreadable_cluster_table(tmp_path, text):
     write_umi(tmp_path)
-    (tmp_path / "clust.txt").write_text(text)
+    (tmp_path / "clust.txt").write_text(text, "utf-8")
     with pytest.raises(single_cell.CellsError, match=r"clust\.txt cannot be read"):
         single_cell.load(tmp_path)
 
@@ -205,7 +205,7 @@ def test_loom_without_genes_or_labels(tmp_path):
 
 @pytest.mark.parametrize("name", ["mine.h5ad", "mine.loom"])
 def test_wrong_content(tmp_path, name):
-    (tmp_path / name).write_text("not HDF5")
+    (tmp_path / name).write_text("not HDF5", "utf-8")
     with pytest.raises(single_cell.CellsError, match="cannot be read"):
         single_cell.load(tmp_path)
 
@@ -228,12 +228,12 @@ def test_loom_whose_labels_do_not_fit(tmp_path):
 
 
 def test_wrong_file(tmp_path):
-    (tmp_path / "notes.docx").write_text("")
+    (tmp_path / "notes.docx").write_text("", "utf-8")
     with pytest.raises(single_cell.CellsError, match=r"notes.docx: expected \.h5ad, \.loom, or"):
         single_cell.load(tmp_path)
     with pytest.raises(single_cell.CellsError, match=r"absent\.h5ad does not exist"):
         single_cell.read(tmp_path / "absent.h5ad")
-    (tmp_path / "b.h5ad").write_text("")
+    (tmp_path / "b.h5ad").write_text("", "utf-8")
     with pytest.raises(single_cell.CellsError, match="leave one"):
         single_cell.load(tmp_path)
 

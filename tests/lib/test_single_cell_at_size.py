@@ -69,7 +69,7 @@ def write_files(folder, genes, cells, clustered, seed=0):
     rows = [f"{names[i]}\t{label}\t{label}" for i, label in zip(listed, labels, strict=True)]
     random.shuffle(rows)  # the table has an order of its own
     head = "NAME\tCLUSTER\tSUB-CLUSTER\nTYPE\tgroup\tgroup\n"
-    (folder / "clust_retinal_bipolar.txt").write_text(head + "\n".join(rows) + "\n")
+    (folder / "clust_retinal_bipolar.txt").write_text(head + "\n".join(rows) + "\n", "utf-8")
 
     depth = random.lognormal(7.2, 0.4, cells)  # molecules in a cell: median about 1,300
     share = random.lognormal(0, 2, genes)
@@ -87,14 +87,14 @@ def write_files(folder, genes, cells, clustered, seed=0):
 
 def test_the_chapter_runs_on_files_of_the_public_format(tmp_path, monkeypatch):
     write_files(tmp_path, genes=1500, cells=900, clustered=700)
-    chapter, there = (NOTEBOOKS / "03_autoencoder_single_cell.ipynb").read_text(), r"DATA / \"cells\""
+    chapter, there = (NOTEBOOKS / "03_autoencoder_single_cell.ipynb").read_text("utf-8"), r"DATA / \"cells\""
     assert there in chapter
-    (tmp_path / "03.ipynb").write_text(chapter.replace(there, rf"DATA / \"{tmp_path}\""))
+    (tmp_path / "03.ipynb").write_text(chapter.replace(there, rf"DATA / \"{tmp_path}\""), "utf-8")
     monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path / "out"))
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     execute(tmp_path / "03.ipynb", tmp_path / "executed.ipynb", {"profile": "smoke"})
-    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    found = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))
     assert found["items"]["cpsc453.fig-10"]["value"]["data"] == RETINA
     assert all("clusters" in run for run in found["items"]["cpsc453.num-clusters"]["runs"])
     assert list(found["reported_claims"]) == ["cpsc453.q-3.2.1"]
@@ -106,7 +106,7 @@ def test_files_of_the_published_size_are_read_in_less_than_four_gigabytes(tmp_pa
     labels, sums, totals = write_files(tmp_path, GENES, CELLS, CLUSTERED)
     size = (tmp_path / "GSE81904_BipolarUMICounts_Cell2016.txt.gz").stat().st_size
     print(f"\n{GENES:,} genes × {CELLS:,} cells, {size / 1e6:.0f} MB, made in {time.perf_counter() - start:.0f} s")
-    run = subprocess.run([sys.executable, "-c", STEPS, tmp_path], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, "-c", STEPS, tmp_path], capture_output=True, encoding="utf-8", check=False)
     steps = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
     for step in steps:
         print(f"{step['step']}: {step['seconds']:.0f} s, peak memory so far {step['peak'] / 2**30:.2f} GB")

@@ -51,7 +51,7 @@ def exit_status():
     """{name of a case: exit status of a process that ran it}, and under "errors" what they all wrote."""
     threads = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", FORKS, *CASES.values()], capture_output=True, text=True, env=threads, check=True
+        [sys.executable, "-c", FORKS, *CASES.values()], capture_output=True, encoding="utf-8", env=threads, check=True
     )
     return dict(zip(CASES, map(int, done.stdout.split()), strict=True)) | {"errors": done.stderr}
 

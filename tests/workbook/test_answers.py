@@ -94,7 +94,7 @@ def notebook(path, *cells):
          "source": source}
         for i, (source, tags) in enumerate(sources)
     ]  # fmt: skip
-    path.write_text(clean.dump(clean.clean({"cells": written})))
+    path.write_text(clean.dump(clean.clean({"cells": written})), "utf-8")
     return path
 
 
@@ -112,9 +112,9 @@ def test_an_answer_in_a_kernel_is_shown_and_recorded(source, tmp_path, monkeypat
     monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path))
     run.execute(source, tmp_path / "executed.ipynb", {"profile": "full", "seed": 0})
     text = "It has 2 convolutions, for $x_{i}$.\n\nThe second paragraph: 25.0%."
-    results = json.loads((tmp_path / "results.json").read_text())
+    results = json.loads((tmp_path / "results.json").read_text("utf-8"))
     assert results["items"]["linma2472.q-2.1"] == {"answer": text}
-    cells = json.loads((tmp_path / "executed.ipynb").read_text())["cells"]
+    cells = json.loads((tmp_path / "executed.ipynb").read_text("utf-8"))["cells"]
     (output,) = cells[-1]["outputs"]
     lines = "".join(output["data"]["text/markdown"]).splitlines()
     assert lines[0].startswith("> **")
@@ -142,6 +142,6 @@ def test_a_notebook_with_answers_passes_as_committed(source):
         done = subprocess.run(
             [sys.executable, "-m", "ruff", *command, "--config", str(ROOT / "pyproject.toml"), str(source)],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
         )
         assert done.returncode == 0, done.stdout + done.stderr

@@ -28,7 +28,7 @@ def line():
 
 
 def stored(book, file="results"):
-    return json.loads((book.folder / f"{file}.json").read_text())
+    return json.loads((book.folder / f"{file}.json").read_text("utf-8"))
 
 
 def test_record_and_answer_are_written_at_once(book):
@@ -155,7 +155,7 @@ def test_an_answer_keeps_the_durations_of_its_value(book):
     book._answer(question, "Two layers.")
     joined = load_results(book.folder)["items"][question]
     assert joined == {"value": {"layers": 2, "time_s": 0.5}, "answer": "Two layers."}
-    assert "0.5" not in (book.folder / "results.json").read_text()
+    assert "0.5" not in (book.folder / "results.json").read_text("utf-8")
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def test_a_complete_book_says_how_many_items_it_has(capsys):
 
 
 def test_damaged_results_are_named(tmp_path):
-    (tmp_path / "results.json").write_text('{"items"')
+    (tmp_path / "results.json").write_text('{"items"', "utf-8")
     with pytest.raises(ValueError, match=r"results\.json is not valid JSON"):
         load_results(tmp_path)
     assert load_results(tmp_path / "nowhere") is None
@@ -424,7 +424,7 @@ def test_trainings_are_named_in_the_results_and_their_seconds_kept_apart(book, m
     assert stored(book)["trainings"] == ["cnn-1.safetensors", "vae-2.safetensors"]
     assert stored(book, "timings")["trainings"] == {"vae-2.safetensors": 61.5, "cnn-1.safetensors": 3.25}
     assert stored(book, "timings")["stale"] == {"vae-0.safetensors": "lib.models.vae.VAE changed"}
-    assert "61.5" not in (book.folder / "results.json").read_text()
+    assert "61.5" not in (book.folder / "results.json").read_text("utf-8")
 
 
 def test_a_training_after_the_last_record_is_named_too(book, monkeypatch):
@@ -453,7 +453,7 @@ def test_inputs_are_exactly_the_modules_that_are_loaded(book, monkeypatch):
     monkeypatch.setattr(records, "sys", types.SimpleNamespace(modules=loaded))
     assert records.loaded_code() == ["lib/__init__.py", "lib/models/vae.py", "workbook/book.py"]
     book.record("linma2472.num-cnn-params", 28938)
-    assert json.loads((book.folder / "inputs.json").read_text()) == records.loaded_code()
+    assert json.loads((book.folder / "inputs.json").read_text("utf-8")) == records.loaded_code()
 
 
 def test_inputs_of_this_process_are_files_of_this_checkout():

@@ -123,8 +123,8 @@ def place(tmp_path, monkeypatch):
 def rendered(place, *cells):
     """The chapter below its title and the line that says which run it is."""
     executed = place.parent / "executed.ipynb"
-    executed.write_text(json.dumps({"cells": [markdown("# 05 · GAN"), *cells]}))
-    text = chapter.write(executed, "05_gan", "full", 0, place, place).read_text()
+    executed.write_text(json.dumps({"cells": [markdown("# 05 · GAN"), *cells]}), "utf-8")
+    text = chapter.write(executed, "05_gan", "full", 0, place, place).read_text("utf-8")
     assert faults(text, place) == []
     return text.split("*\n\n", 1)[1] if "*\n\n" in text else ""
 
@@ -134,17 +134,19 @@ FOLD = "<details>\n<summary>{}</summary>\n\n```{}\n{}\n```\n\n</details>\n"
 
 def test_a_chapter_begins_with_its_title_and_says_which_run_it_is(place):
     executed = place / "executed.ipynb"
-    executed.write_text(json.dumps({"cells": [markdown("# 05 · GAN\n\nTwo networks play."), markdown("## A game")]}))
+    executed.write_text(
+        json.dumps({"cells": [markdown("# 05 · GAN\n\nTwo networks play."), markdown("## A game")]}), "utf-8"
+    )
     out = place.parent / "scratch"
     out.mkdir()
     assert chapter.write(executed, "05_gan", "full", 3, out, place) == out / "README.md"
-    assert (out / "README.md").read_text() == (
+    assert (out / "README.md").read_text("utf-8") == (
         "# 05 · GAN\n\n"
         "*The chapter as it ran in profile full, seed 3. To run or change it: "
         "[notebook](../../notebooks/05_gan.ipynb) · [scoreboard](../scoreboard.md)*\n\n"
         "Two networks play.\n\n## A game\n"
     )
-    assert faults((out / "README.md").read_text(), place) == []
+    assert faults((out / "README.md").read_text("utf-8"), place) == []
 
 
 def test_prose_and_equations_stay_as_they_are(place):
@@ -257,12 +259,12 @@ def test_chapters_are_written_again_from_the_executed_copies(place, monkeypatch,
     executed = paths.executed_notebook("05_gan", "smoke", 1)
     results = paths.results_dir("smoke", 1) / "05_gan"
     results.mkdir(parents=True)
-    executed.write_text(json.dumps({"cells": [markdown("# 05 · GAN")]}))
-    executed.with_name("05_gan.failed.ipynb").write_text("")
+    executed.write_text(json.dumps({"cells": [markdown("# 05 · GAN")]}), "utf-8")
+    executed.with_name("05_gan.failed.ipynb").write_text("", "utf-8")
     monkeypatch.setattr(sys, "argv", ["chapter", "--profile", "smoke", "--seed", "1"])
     assert chapter.main() == 0
     assert capsys.readouterr().out == "build/smoke/seed1/figures/05_gan/README.md\n"
-    assert "[notebook](../../../../../notebooks/05_gan.ipynb)" in (results / "README.md").read_text()
+    assert "[notebook](../../../../../notebooks/05_gan.ipynb)" in (results / "README.md").read_text("utf-8")
 
 
 # --- the chapters that are committed ---------------------------------------------------------------------------------
@@ -273,7 +275,7 @@ def test_committed_chapters_are_shown_rightly_and_have_all_their_figures(noteboo
     folder = FIGURES / notebook
     path = folder / "README.md"
     assert path.exists(), f"make figures NOTEBOOK={notebook}"
-    text = path.read_text()
+    text = path.read_text("utf-8")
     assert faults(text, folder) == []
     linked = set(re.findall(r"!\[.*\]\(([^)]+\.png)\)", text))
     assert {file.name for file in folder.glob("*.png")} <= {Path(link).name for link in linked}

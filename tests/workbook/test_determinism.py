@@ -29,7 +29,7 @@ def first(request, notebook) -> dict[str, bytes]:
 
 def written(folder: Path) -> dict[str, bytes]:
     """{file name: content} without what is measured in seconds."""
-    timed = {f["file"] for f in json.loads((folder / "timings.json").read_text())["figures"].values()}
+    timed = {f["file"] for f in json.loads((folder / "timings.json").read_text("utf-8"))["figures"].values()}
     return {p.name: p.read_bytes() for p in folder.iterdir() if p.name not in timed | {"timings.json"}}
 
 
@@ -66,7 +66,7 @@ def test_forked_kernels_give_what_jupyters_own_give(notebook, first, tmp_path, m
 
 @pytest.mark.parametrize("notebook", notebooks())
 def test_durations_are_measured_with_the_clock_that_is_distorted(notebook):
-    text = (NOTEBOOKS / f"{notebook}.ipynb").read_text()
+    text = (NOTEBOOKS / f"{notebook}.ipynb").read_text("utf-8")
     assert [
         clock for clock in ("time.time(", "monotonic", "process_time", "timeit", "from time ") if clock in text
     ] == []

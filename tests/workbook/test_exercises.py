@@ -16,7 +16,7 @@ from workbook.paths import NOTEBOOKS
 def cells():
     """(notebook, tags, source) of all cells of code or prose."""
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        for cell in json.loads(path.read_text())["cells"]:
+        for cell in json.loads(path.read_text("utf-8"))["cells"]:
             yield path.stem, cell["metadata"].get("tags", []), "".join(cell["source"])
 
 

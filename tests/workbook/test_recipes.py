@@ -208,7 +208,9 @@ def test_a_model_is_trained_once_and_then_found():
 
 def test_a_chapter_loads_the_code_of_the_models_that_it_uses_only():
     code = "import sys, workbook.recipes; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
+    ).stdout.split()
     ours = {name for name in loaded if name.startswith(("lib.models.", "lib.training."))}
     assert ours <= {"lib.training.loop", "lib.training.checkpoint"}
 

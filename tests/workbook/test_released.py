@@ -25,7 +25,7 @@ def scaled(x):
 
 
 def train(log, n=3, width=1):
-    with open(log, "a") as file:
+    with open(log, "a", encoding="utf-8") as file:
         file.write("trained\n")
     return {"a.w": scaled(torch.full((width,), float(n))), "b.w": torch.ones(1)}, {"loss": [1.0 / n], "seconds": [0.1]}
 
@@ -49,12 +49,12 @@ class Place:
         return next(iter(cache.used))
 
     def times(self):
-        return len(self.log.read_text().splitlines())
+        return len(self.log.read_text("utf-8").splitlines())
 
     def chapter(self, name, *files, profile="full"):
         (self.gallery / name).mkdir(exist_ok=True)
         results = {"profile": profile, "trainings": list(files)}
-        (self.gallery / name / "results.json").write_text(json.dumps(results))
+        (self.gallery / name / "results.json").write_text(json.dumps(results), "utf-8")
 
     def release(self):
         release.release(self.gallery, self.target, [self.cache], self.said.append)
@@ -67,10 +67,10 @@ class Place:
         """Empty the cache and the log, as in a fresh clone."""
         for file in self.cache.iterdir():
             file.unlink()
-        self.log.write_text("")
+        self.log.write_text("", "utf-8")
 
     def manifest(self):
-        return json.loads((self.target / "manifest.json").read_text())
+        return json.loads((self.target / "manifest.json").read_text("utf-8"))
 
 
 @pytest.fixture
@@ -128,7 +128,9 @@ def test_retraining_uses_nothing_that_is_released(released, monkeypatch, set_to)
 
 
 def test_a_file_that_is_not_in_the_manifest_is_ignored(released, capsys):
-    (released.target / "manifest.json").write_text(json.dumps({"trainings": {}, "environment": {}, "sources": {}}))
+    (released.target / "manifest.json").write_text(
+        json.dumps({"trainings": {}, "environment": {}, "sources": {}}), "utf-8"
+    )
     cache.released.cache_clear()
     released.train()
     assert released.times() == 1
@@ -139,7 +141,7 @@ def test_without_a_manifest_everything_is_trained(place):
     place.train()
     assert place.times() == 1
     place.target.mkdir()
-    (place.target / "manifest.json").write_text("<<<<<<< HEAD")
+    (place.target / "manifest.json").write_text("<<<<<<< HEAD", "utf-8")
     cache.released.cache_clear()
     with pytest.raises(ValueError, match=r"manifest\.json is not valid JSON .*: `git checkout"):
         place.train()
@@ -195,7 +197,7 @@ def test_loading_executes_no_code_even_if_the_manifest_names_the_file(released, 
     file, made = released.target / released.name, released.manifest()
     damage(file)
     made["trainings"][released.name]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    (released.target / "manifest.json").write_text(json.dumps(made))
+    (released.target / "manifest.json").write_text(json.dumps(made), "utf-8")
     cache.released.cache_clear()
     released.train()
     assert released.times() == 1
@@ -272,7 +274,7 @@ def test_a_release_holds_what_the_gallery_names_and_nothing_else(place):
     place.chapter("21_scoreboard")
     place.target.mkdir()
     (place.target / three).write_bytes((place.cache / three).read_bytes())
-    (place.target / "README.md").write_text("kept")
+    (place.target / "README.md").write_text("kept", "utf-8")
     place.release()
     assert {file.name for file in place.target.iterdir()} == {one, two, "manifest.json", "README.md"}
     assert (place.target / one).read_bytes() == (place.cache / one).read_bytes()
@@ -310,10 +312,10 @@ def test_a_manifest_tells_what_is_needed_to_judge_a_training(released):
 
 def test_a_release_that_is_made_again_changes_no_byte(released):
     before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in released.target.glob("*.safetensors")}
-    text = (released.target / "manifest.json").read_text()
+    text = (released.target / "manifest.json").read_text("utf-8")
     released.release()  # from what is released, since the cache is empty
     assert {f: (f.read_bytes(), f.stat().st_mtime_ns) for f in released.target.glob("*.safetensors")} == before
-    assert (released.target / "manifest.json").read_text() == text
+    assert (released.target / "manifest.json").read_text("utf-8") == text
 
 
 def test_a_damaged_file_of_the_cache_is_not_released(released, capsys):
@@ -407,12 +409,12 @@ def another_file(place):
 
 def other_numbers(place):
     path = place.target / "manifest.json"
-    path.write_text(path.read_text().replace('"seconds": 0', '"seconds": 7'))
+    path.write_text(path.read_text("utf-8").replace('"seconds": 0', '"seconds": 7'), "utf-8")
     return "manifest.json is not what `make release` writes"
 
 
 def broken_manifest(place):
-    (place.target / "manifest.json").write_text("{")
+    (place.target / "manifest.json").write_text("{", "utf-8")
     return "manifest.json is damaged"
 
 
@@ -539,7 +541,7 @@ def test_a_chapter_is_verified_in_a_folder_of_its_own_with_nothing_released(rele
         assert cache_dir() == copy.parent == tmp_path / "build" / "verify" / "04_vae_latent20"
         released.train()
         results = {"trainings": [released.name]}
-        (Path(os.environ["WORKBOOK_OUT"]) / "results.json").write_text(json.dumps(results))
+        (Path(os.environ["WORKBOOK_OUT"]) / "results.json").write_text(json.dumps(results), "utf-8")
 
     monkeypatch.setattr("workbook.tools.run.execute", execute)
     monkeypatch.setattr(sys, "argv", ["verify", "04_vae_latent20"])

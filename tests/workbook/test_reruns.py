@@ -47,7 +47,7 @@ def due(folder, targets=None, profile="full"):
 def python(folder, *arguments):
     """What Python prints in this checkout."""
     where = {"cwd": folder, "env": environment_of(folder)}
-    done = subprocess.run([sys.executable, *arguments], **where, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *arguments], **where, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -70,7 +70,7 @@ class Edited:
         self.content, self.times = self.path.read_bytes(), self.path.stat()
         text = self.content.decode()
         assert self.old in text, f"{self.path.name} has no {self.old!r}"
-        self.path.write_text(text.replace(self.old, self.new, 1))
+        self.path.write_text(text.replace(self.old, self.new, 1), "utf-8")
 
     def __exit__(self, *_):
         self.path.write_bytes(self.content)
@@ -79,7 +79,7 @@ class Edited:
 
 def test_nothing_runs_if_nothing_has_changed_that_a_notebook_loads(checkout):
     """A message of a tool, a module that none of them imports, prose beside the code, a file that was only touched."""
-    (checkout / "README.md").write_text("# A title")
+    (checkout / "README.md").write_text("# A title", "utf-8")
     with (
         Edited(checkout / "workbook/tools/check.py", "everything is as tested", "all is as tested"),
         Edited(checkout / "workbook/search.py", "sampler must be", "a sampler must be"),
@@ -132,11 +132,11 @@ def test_cells_that_are_put_into_their_folder_are_noticed_by_the_notebooks_that_
 
 
 def test_a_module_that_a_notebook_loads_for_the_first_time_counts_from_then_on(checkout):
-    (checkout / "lib/new.py").write_text("X = 1")
+    (checkout / "lib/new.py").write_text("X = 1", "utf-8")
     assert due(checkout) == [], "nobody loads it yet"
     write_notebook(checkout, "30_neither", PLAIN.replace("{more}", "from lib import new"))
     python(checkout, "-m", "workbook.tools.run", "figures", "--notebook", "30")
-    assert "lib/new.py" in json.loads((checkout / "build/full/seed0/30_neither.inputs.json").read_text())
+    assert "lib/new.py" in json.loads((checkout / "build/full/seed0/30_neither.inputs.json").read_text("utf-8"))
     with Edited(checkout / "lib/new.py", "X = 1", "X = 2"):
         assert due(checkout, ["30_neither", "31_draws", "32_vae"]) == ["30_neither"]
 

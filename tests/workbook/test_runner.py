@@ -74,7 +74,7 @@ def write_notebook(folder, name, code):
     for cell in cells:
         if cell["cell_type"] == "code":
             cell |= {"outputs": [], "execution_count": None}
-    (folder / "notebooks" / f"{name}.ipynb").write_text(clean.dump(clean.clean({"cells": cells})))
+    (folder / "notebooks" / f"{name}.ipynb").write_text(clean.dump(clean.clean({"cells": cells})), "utf-8")
 
 
 def make_checkout(folder, **notebooks):
@@ -102,7 +102,7 @@ def start(folder, *arguments):
         env=environment_of(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         start_new_session=True,
     )
 
@@ -253,7 +253,7 @@ def test_a_killed_run_keeps_others_out_resumes_and_leaves_nothing_half_written(t
     log = copy / "log.txt"
     try:
         deadline = time.monotonic() + 180
-        while not (log.exists() and log.read_text() == "1\n2\n"):
+        while not (log.exists() and log.read_text("utf-8") == "1\n2\n"):
             assert process.poll() is None, process.stdout.read()
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -270,7 +270,7 @@ def test_a_killed_run_keeps_others_out_resumes_and_leaves_nothing_half_written(t
     (copy / "slow").unlink()
     done = figures(copy)
     assert done.code == 0, done.output
-    assert log.read_text() == "1\n2\n2\n", "the finished training is kept, the killed one is repeated"
+    assert log.read_text("utf-8") == "1\n2\n2\n", "the finished training is kept, the killed one is repeated"
     assert (copy / "figures/31_trains/extra-empty.png").exists()
     assert not list((copy / "build").glob(".scratch-*")), "leftovers are removed"
 
@@ -281,7 +281,7 @@ def kill_tree(pid):
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                with open(f"/proc/{entry}/stat") as file:
+                with open(f"/proc/{entry}/stat", encoding="utf-8") as file:
                     parent = int(file.read().rsplit(")", 1)[1].split()[1])
             except OSError:
                 continue
@@ -329,10 +329,10 @@ def test_one_notebook_is_run_with_its_profile_and_seed_and_its_old_files_go(here
         "results.json",
         "timings.json",
     ]
-    assert (folder / "extra-line.png").read_text() == "extra-line of smoke 7"
-    executed = json.loads((here / "build/smoke/seed7/30_good.ipynb").read_text())
+    assert (folder / "extra-line.png").read_text("utf-8") == "extra-line of smoke 7"
+    executed = json.loads((here / "build/smoke/seed7/30_good.ipynb").read_text("utf-8"))
     assert any("seed = 7" in "".join(cell["source"]) for cell in executed["cells"])
-    loaded = json.loads((here / "build/smoke/seed7/30_good.inputs.json").read_text())
+    loaded = json.loads((here / "build/smoke/seed7/30_good.inputs.json").read_text("utf-8"))
     assert loaded == ["workbook/__init__.py", "workbook/paths.py", "workbook/records.py"]
     assert capsys.readouterr().out.startswith("30_good (smoke, seed 7): ")
     assert not list((here / "build").glob(".scratch-*"))
@@ -366,9 +366,9 @@ def test_dead_kernel_is_named(here, monkeypatch, capsys):
 def test_missing_parameter_is_an_error(here, missing):
     write_notebook(here, "30_good", GOOD)
     path = here / "notebooks/30_good.ipynb"
-    notebook = json.loads(path.read_text())
+    notebook = json.loads(path.read_text("utf-8"))
     notebook["cells"][1]["source"] = ['profile = "auto"'] if missing == "seed" else ["seed = 0"]
-    path.write_text(json.dumps(notebook))
+    path.write_text(json.dumps(notebook), "utf-8")
     with pytest.raises(run.RunError, match=f"30_good.ipynb has no parameter '{missing}'"):
         run.run_notebook("30_good", "smoke", 0)
     with pytest.raises(run.RunError, match=f"the cell tagged 'parameters' must define {missing}"):
@@ -475,7 +475,7 @@ def used(here):
     def say(seed, notebook, trainings, cached=(), released=()):
         folder = paths.results_dir("full", seed) / notebook
         folder.mkdir(parents=True)
-        (folder / "timings.json").write_text(json.dumps({"trainings": trainings}))
+        (folder / "timings.json").write_text(json.dumps({"trainings": trainings}), "utf-8")
         for place, names in ((here / "cache", cached), (here / "data/trained", released)):
             place.mkdir(parents=True, exist_ok=True)
             for name in names:
@@ -508,7 +508,7 @@ def test_a_seed_that_never_ran_will_train_all_that_the_gallery_did(used):
 
 
 def test_mistyped_make_variable_is_an_error():
-    done = subprocess.run(["make", "-n", "help", "PROFLE=smoke"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(["make", "-n", "help", "PROFLE=smoke"], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode != 0
     assert "unknown variable PROFLE; the variables are: PROFILE SEED" in done.stderr
     assert subprocess.run(["make", "-n", "help", "PROFILE=smoke"], cwd=ROOT, capture_output=True).returncode == 0

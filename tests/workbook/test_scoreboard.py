@@ -21,9 +21,9 @@ def place(tmp_path, monkeypatch):
     def write(notebook="13_cnn", seed=0, profile="full", timings=None, **content):
         folder = tmp_path / profile / f"seed{seed}" / notebook
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "results.json").write_text(json.dumps({"seed": seed, "items": {}, "figures": {}} | content))
+        (folder / "results.json").write_text(json.dumps({"seed": seed, "items": {}, "figures": {}} | content), "utf-8")
         if timings:
-            (folder / "timings.json").write_text(json.dumps({"items": {}, "figures": {}} | timings))
+            (folder / "timings.json").write_text(json.dumps({"items": {}, "figures": {}} | timings), "utf-8")
 
     write.folder = tmp_path
     return write
@@ -141,7 +141,7 @@ def test_pages_link_to_chapters_and_figures_and_escape_what_they_quote(place):
     )
     first = scoreboard.write()
     assert first == place.folder / "full/seed0/scoreboard.md"
-    page = first.with_name("scoreboard-linma2472.md").read_text()
+    page = first.with_name("scoreboard-linma2472.md").read_text("utf-8")
     assert (
         '<img src="13_cnn/linma2472.fig-07.png" width="120" alt="A &quot;quoted&quot; diagram \\| of layers">' in page
     )
@@ -152,7 +152,7 @@ def test_pages_link_to_chapters_and_figures_and_escape_what_they_quote(place):
 
 
 def test_items_stand_in_the_order_of_their_report(place):
-    page = (scoreboard.write().parent / "scoreboard-statsm231a.md").read_text()
+    page = (scoreboard.write().parent / "scoreboard-statsm231a.md").read_text("utf-8")
     report = next(report for report in reports()["report"] if report["id"] == "statsm231a")
     titles = [f"## {section['n']} {section['title']}" for section in report["sections"]]
     there = [line for line in page.splitlines() if line.startswith("## ")]
@@ -163,7 +163,7 @@ def test_items_stand_in_the_order_of_their_report(place):
 
 def test_the_first_page_names_what_did_not_reproduce(place):
     place(items=accuracy(0.9, 0.9) | {"linma2472.num-cnn-params": {"value": 28938}})
-    text = scoreboard.write().read_text()
+    text = scoreboard.write().read_text("utf-8")
     (only,) = (cells for cells in body(text) if "CNN accuracy" in cells[0])
     assert [cell.strip() for cell in only[1:4]] == ["0.9783", "0.9 ± 0 (2 runs)", "not reproduced; ours is lower"]
     assert "Total parameters of the CNN" not in text
@@ -176,14 +176,14 @@ def test_claims_of_ours_that_failed_are_on_the_first_page(place):
         {"statement": "it is not", "holds": None, "item": None},
     ]
     place(claims=claims)
-    text = scoreboard.write().read_text()
+    text = scoreboard.write().read_text("utf-8")
     assert "- 13_cnn: it is so\n" in text
     assert "it is not" not in text
 
 
 def test_errata_are_listed_with_source_claim_and_correction(place):
     place("12_gan_convolutional", errata={"E26": False})
-    page = (scoreboard.write().parent / "errata.md").read_text()
+    page = (scoreboard.write().parent / "errata.md").read_text("utf-8")
     for error in errata():
         assert f"## {error['id']}\n\n**{error['title']}** ({error['kind']})\n" in page
         assert f"- Corrected: {error['corrected']}\n- Source: {error['source']}\n- Claim: {error['claim']}\n" in page
@@ -195,7 +195,7 @@ def test_several_seeds_are_written_above_the_folders_of_the_seeds(place):
     place(seed=1, items=accuracy(0.980))
     path = scoreboard.write("full", [0, 1])
     assert path == place.folder / "build/full/scoreboard-seeds.md"
-    page = (path.parent / "scoreboard-seeds-linma2472.md").read_text()
+    page = (path.parent / "scoreboard-seeds-linma2472.md").read_text("utf-8")
     assert "0.979 ± 0.0014 (2 runs)" in page
     assert "](../../full/seed0/13_cnn/README.md)" in page
     assert 'src="../../full/seed0/13_cnn/a.png"' in page
@@ -206,8 +206,8 @@ def test_stale_trainings_are_those_of_the_profile_and_seed_that_is_shown(place):
     stale = {"stale": {"cnn-1.safetensors": "lib.models.cnn.CNN changed"}}
     place(profile="smoke", seed=3, timings=stale)
     place()
-    assert "Out of date" not in scoreboard.write().read_text()
-    text = scoreboard.write("smoke", [3]).read_text()
+    assert "Out of date" not in scoreboard.write().read_text("utf-8")
+    text = scoreboard.write("smoke", [3]).read_text("utf-8")
     assert "**Out of date:** 1 released" in text
     assert "- `cnn-1.safetensors`: lib.models.cnn.CNN changed" in text
 
@@ -230,30 +230,30 @@ def test_only_what_stands_under_the_heading_of_the_readme_is_written_again(place
 def test_the_gallery_alone_changes_the_readme(place, monkeypatch):
     monkeypatch.setattr(scoreboard, "ROOT", place.folder)
     readme = place.folder / "README.md"
-    readme.write_text(f"{scoreboard.HEADING}\n\nformer\n")
+    readme.write_text(f"{scoreboard.HEADING}\n\nformer\n", "utf-8")
     scoreboard.write()
-    assert "former" in readme.read_text()
+    assert "former" in readme.read_text("utf-8")
     monkeypatch.setattr(scoreboard, "FIGURES", place.folder / "full/seed0")
     scoreboard.write()
-    assert "former" not in readme.read_text()
+    assert "former" not in readme.read_text("utf-8")
 
 
 def test_the_readme_carries_the_summary_of_the_committed_results():
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text("utf-8")
     assert scoreboard.readme(text, scoreboard.rows()) == text, "run `make figures`"
 
 
 def test_the_committed_pages_are_those_of_the_committed_results():
     table = scoreboard.rows()
-    assert (FIGURES / "scoreboard.md").read_text() == scoreboard.markdown(table)
-    assert (FIGURES / "errata.md").read_text() == scoreboard.errata_page()
+    assert (FIGURES / "scoreboard.md").read_text("utf-8") == scoreboard.markdown(table)
+    assert (FIGURES / "errata.md").read_text("utf-8") == scoreboard.errata_page()
     for report in reports()["report"]:
-        assert (FIGURES / f"scoreboard-{report['id']}.md").read_text() == scoreboard.report_page(table, report)
+        assert (FIGURES / f"scoreboard-{report['id']}.md").read_text("utf-8") == scoreboard.report_page(table, report)
 
 
 def test_no_committed_page_is_wider_than_a_code_host_shows():
     for path in FIGURES.glob("scoreboard*.md"):
-        for cells in body(path.read_text()):
+        for cells in body(path.read_text("utf-8")):
             assert len(cells) <= 7, path.name
             for text in cells:
                 shown = re.sub(r"<img [^>]*>|\]\([^)]*\)", "", text).strip()
@@ -262,7 +262,7 @@ def test_no_committed_page_is_wider_than_a_code_host_shows():
 
 def test_links_of_the_committed_pages_lead_somewhere():
     for path in [*FIGURES.glob("scoreboard*.md"), FIGURES / "errata.md"]:
-        for target in set(re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", path.read_text())):
+        for target in set(re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", path.read_text("utf-8"))):
             assert (FIGURES / next(filter(None, target))).exists(), f"{path.name}: {target}"
 
 

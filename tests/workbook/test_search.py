@@ -34,7 +34,7 @@ def loss(report, a, b, c, steps=3):
 
 
 def counted(report, a, b, c, log, stop_at=None):
-    with open(log, "a") as file:
+    with open(log, "a", encoding="utf-8") as file:
         file.write(f"{a} {b} {c}\n")
     if len(lines(log)) == stop_at:
         raise KeyboardInterrupt
@@ -42,7 +42,7 @@ def counted(report, a, b, c, log, stop_at=None):
 
 
 def lines(log):
-    return Path(log).read_text().splitlines()
+    return Path(log).read_text("utf-8").splitlines()
 
 
 def finished(study):
@@ -130,7 +130,7 @@ def fitted(report, a, b, c, log, stop_at=None):
     learner = Learner(network, 0.1)
 
     def step(index):
-        with open(log, "a") as file:
+        with open(log, "a", encoding="utf-8") as file:
             file.write(f"{a} {b} {c}\n")
         if len(lines(log)) == stop_at:
             raise KeyboardInterrupt

@@ -34,7 +34,7 @@ SECONDS = "*This text contains measured durations, which differ from run to run:
 
 def write(executed: Path, notebook: str, profile: str, seed: int, out: Path, place: Path) -> Path:
     """Write README.md into the folder ``out``, with links that are valid in ``place``, its final folder."""
-    cells = json.loads(executed.read_text())["cells"]
+    cells = json.loads(executed.read_text("utf-8"))["cells"]
     source, board = paths.NOTEBOOKS / f"{notebook}.ipynb", place.parent / "scoreboard.md"
     links = f"[notebook]({_relative(source, place)}) · [scoreboard]({_relative(board, place)})"
     head = f"*The chapter as it ran in profile {profile}, seed {seed}. To run or change it: {links}*"

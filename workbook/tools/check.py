@@ -11,7 +11,7 @@ from workbook.tools.run import cores, whole_machine
 
 def locked() -> dict[str, str]:
     """{package: version} of requirements.lock."""
-    text = (ROOT / "requirements.lock").read_text()
+    text = (ROOT / "requirements.lock").read_text("utf-8")
     return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", text, flags=re.M))
 
 

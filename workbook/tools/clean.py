@@ -53,7 +53,7 @@ def dump(notebook: dict) -> str:
 
 def faults(path: Path) -> list[str]:
     """What is wrong with a committed notebook, and how to fix it."""
-    text = path.read_text()
+    text = path.read_text("utf-8")
     notebook = json.loads(text)
     found = []
     if text != dump(clean(notebook)):
@@ -88,8 +88,8 @@ def refresh(path: Path) -> None:
             raise RunError(f"cell [{error.exec_count}] stopped with {error.ename}: {error.evalue}") from error
         finally:
             del os.environ["WORKBOOK_OUT"]
-        ran = {c["id"]: c for c in json.loads(executed.read_text())["cells"]}
-    notebook = clean(json.loads(path.read_text()))
+        ran = {c["id"]: c for c in json.loads(executed.read_text("utf-8"))["cells"]}
+    notebook = clean(json.loads(path.read_text("utf-8")))
     for i, cell in enumerate(notebook["cells"]):
         if "check" in cell["metadata"].get("tags", []):
             cell["outputs"] = [o for o in ran[cell["id"]]["outputs"] if _is_text(o)]
@@ -106,7 +106,7 @@ def main() -> int:
     bad = 0
     for path in arguments.notebook or sorted(NOTEBOOKS.glob("*.ipynb")):
         if arguments.command == "clean":
-            write_atomic(path, dump(clean(json.loads(path.read_text()))))
+            write_atomic(path, dump(clean(json.loads(path.read_text("utf-8")))))
         elif arguments.command == "refresh":
             try:
                 refresh(path)

@@ -11,7 +11,7 @@ from workbook.paths import DATA
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m workbook.tools.fetch", description=__doc__)
-    known = list(json.loads((DATA / "manifest.json").read_text()))
+    known = list(json.loads((DATA / "manifest.json").read_text("utf-8")))
     parser.add_argument("--dataset", choices=known, default="mnist")
     parser.add_argument("--verify", action="store_true", help="compare every byte with the manifest")
     arguments = parser.parse_args()

@@ -27,7 +27,7 @@ def needed(gallery: Path) -> dict[str, list[str]]:
     """{file: notebooks} of the models that the results of profile full name."""
     found: dict[str, list[str]] = {}
     for path in sorted(gallery.glob("*/results.json")):
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text("utf-8"))
         for file in results.get("trainings", []) if results["profile"] == "full" else ():
             found.setdefault(file, []).append(path.parent.name)
     return dict(sorted(found.items()))
@@ -144,7 +144,7 @@ def problems(gallery: Path, target: Path) -> list[str]:
     files = needed(gallery)
     path = target / "manifest.json"
     try:
-        trainings = json.loads(path.read_text())["trainings"] if path.exists() else {}
+        trainings = json.loads(path.read_text("utf-8"))["trainings"] if path.exists() else {}
     except (ValueError, KeyError, TypeError):
         return [f"{path.name} is damaged"]
     found = [f"{file} is not released; {', '.join(files[file])} needs it" for file in files if file not in trainings]
@@ -160,7 +160,7 @@ def problems(gallery: Path, target: Path) -> list[str]:
             found.append(f"{file} is damaged")
     if not found:
         made = manifest(files, {file: (target / file).read_bytes() for file in files})
-        if made["trainings"] and path.read_text() != written(made):
+        if made["trainings"] and path.read_text("utf-8") != written(made):
             found.append(f"{path.name} is not what `make release` writes")
         size = sum(entry["bytes"] for entry in made["trainings"].values())
         if size > LIMIT:

@@ -53,7 +53,7 @@ def inputs(notebook: str, profile: str, seed: int) -> list[str]:
 def _loaded(notebook: str, profile: str, seed: int) -> list[str] | None:
     """The modules that the last run loaded; None if they are not known, or if one of them no longer exists."""
     try:
-        code = json.loads(executed_notebook(notebook, profile, seed).with_suffix(".inputs.json").read_text())
+        code = json.loads(executed_notebook(notebook, profile, seed).with_suffix(".inputs.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
     return code if all((ROOT / file).exists() for file in code) else None
@@ -155,7 +155,7 @@ def run_notebook(notebook: str, profile: str, seed: int) -> Path:
             raise RunError(f"{notebook} recorded no results: it must call open_book, record and check")
         chapter.write(copy, notebook, profile, seed, out, target)
         target.mkdir(parents=True, exist_ok=True)
-        loaded = (out / "inputs.json").read_text()
+        loaded = (out / "inputs.json").read_text("utf-8")
         (out / "inputs.json").unlink()
         produced = sorted(out.iterdir(), key=lambda file: file.suffix == ".json")  # the records last
         for file in produced:
@@ -185,7 +185,7 @@ def _younger(path: Path, began: float) -> bool:
 def _heading(path: Path, exec_count: int) -> str:
     """The last heading above the cell with this execution count."""
     heading = path.stem
-    for cell in json.loads(path.read_text())["cells"]:
+    for cell in json.loads(path.read_text("utf-8"))["cells"]:
         text = "".join(cell["source"])
         if cell["cell_type"] == "markdown" and text.startswith("#") and "papermill-error" not in text:
             heading = text.splitlines()[0].lstrip("# ")
@@ -248,7 +248,7 @@ def due(profile: str, seeds: list[int], targets: list[str], retrain: bool = Fals
             if not _published(results_dir(profile, seed) / name) or _loaded(name, profile, seed) is None:
                 executed_notebook(name, profile, seed).unlink(missing_ok=True)
     command = [*_snakemake(profile, seeds, targets, retrain), "--dry-run"]
-    done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, encoding="utf-8")
     if done.returncode:
         raise RunError(f"Snakemake cannot read the graph of notebooks\n{done.stdout}{done.stderr}")
     found = re.findall(rf"output: build/{profile}/seed(\d+)/(\w+)\.ipynb", done.stdout)
@@ -310,7 +310,7 @@ def missing_trainings(runs: list[tuple[int, str]]) -> str:
 def _used(folder: Path) -> dict[str, float] | None:
     """{file: seconds} of the models behind these results; None if there are no results."""
     try:
-        return json.loads((folder / "timings.json").read_text()).get("trainings", {})
+        return json.loads((folder / "timings.json").read_text("utf-8")).get("trainings", {})
     except (OSError, ValueError):
         return None
 
@@ -356,7 +356,7 @@ def _named(notebook: str) -> str:
 def _published(folder: Path) -> bool:
     """Whether a folder has its chapter, its records, and all the figures that the records name."""
     try:
-        records = [json.loads((folder / f"{name}.json").read_text()) for name in ("results", "timings")]
+        records = [json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("results", "timings")]
     except (OSError, ValueError):
         return False
     figures = [figure["file"] for record in records for figure in record["figures"].values()]

@@ -88,7 +88,7 @@ def verify(notebook: str) -> bool:
     (out / "results.json").unlink(missing_ok=True)
     os.environ |= {"WORKBOOK_RETRAIN": "1", "WORKBOOK_CACHE": str(own), "WORKBOOK_OUT": str(out)}
     execute(NOTEBOOKS / f"{notebook}.ipynb", own / f"{notebook}.ipynb", {"profile": "full", "seed": 0})
-    used = json.loads((out / "results.json").read_text())["trainings"]
+    used = json.loads((out / "results.json").read_text("utf-8"))["trainings"]
     text, good = report(used, own, RELEASED)
     print("largest relative differences from the released models")
     print(text)
