@@ -1,24 +1,103 @@
 """Records on disk: the items of the reports, and the results of the notebooks. Needs neither torch nor notebooks."""
 
+import difflib
 import json
 import sys
 import tomllib
+from collections import Counter
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
 from workbook.paths import DATA, ROOT
 
+# What an entry of each table must and may hold: a type, or the words to choose from. The head of data/reports.toml
+# explains the keys of an item.
+REQUIRED: dict[str, dict[str, type | tuple[str, ...]]] = {
+    "report": {"id": str, "title": str, "year": int, "seed": str, "sections": list},
+    "notebook": {"id": str, "at_report_settings": bool, "why": str},
+    "item": {
+        **dict.fromkeys(("id", "report", "section", "notebook", "title", "shows"), str),
+        "kind": ("figure", "table", "number", "question"),
+        "class": ("measured", "setting", "picture", "question"),
+        "better": ("higher", "lower", "match", "none"),
+    },
+    "erratum": {
+        **dict.fromkeys(("id", "report", "title", "source", "claim", "notebook", "reported", "corrected"), str),
+        "kind": ("error", "inconsistent", "caption"),
+        "items": list,
+    },
+}
+OPTIONAL: dict[str, dict[str, type | tuple[str, ...]]] = {
+    "item": {
+        **dict.fromkeys(("reported", "comparable", "corrected"), object),
+        **dict.fromkeys(("not_comparable", "data", "note"), str),
+        **dict.fromkeys(("exact", "asserts"), bool),
+        **dict.fromkeys(("decimals", "family"), int),
+        "judged": list,
+        "bound": ("at least", "range"),
+    }
+}
+NAMES = {str: "text", int: "a whole number", bool: "true or false", list: "a list"}
+
+
+class RecordError(ValueError):
+    """A file of records is wrong. The message names the file and the entry, and says what is allowed."""
+
 
 @cache
 def reports() -> dict:
-    """``data/reports.toml``: {"report": [...], "item": [...]}."""
-    return tomllib.loads((DATA / "reports.toml").read_text("utf-8"))
+    """``data/reports.toml``: {"report": [...], "notebook": [...], "item": [...]}. Raises RecordError if it is wrong."""
+    content = _read(DATA / "reports.toml", ("report", "notebook", "item"))
+    sections = {report["id"]: [section["n"] for section in report["sections"]] for report in content["report"]}
+    for item in content["item"]:
+        _chosen(f"reports.toml, item {item['id']}", "report", item["report"], sections)
+        _chosen(f"reports.toml, item {item['id']}", "section", item["section"], sections[item["report"]])
+    return content
 
 
 @cache
 def errata() -> list[dict]:
-    """The errors found in the reports, from ``data/errata.toml``: one entry for each root cause."""
-    return tomllib.loads((DATA / "errata.toml").read_text("utf-8")).get("erratum", [])
+    """The errors in the reports, from ``data/errata.toml``, by root cause. Raises RecordError if the file is wrong."""
+    found = _read(DATA / "errata.toml", ("erratum",))["erratum"]
+    known = {item["id"] for item in reports()["item"]}
+    for error in found:
+        for item in error["items"]:
+            _chosen(f"errata.toml, erratum {error['id']}", "an item", item, known)
+    return found
+
+
+def _read(path: Path, tables: tuple[str, ...]) -> dict[str, list[dict]]:
+    """The tables of a TOML file, each entry with the keys that it must and may have, and no two with the same id."""
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise RecordError(f"{path.name} is not valid TOML: {error}") from error
+    for table, entries in content.items():
+        _chosen(path.name, "a table", table, tables)
+        for entry in entries:
+            where = f"{path.name}, {table} {entry.get('id', '(without an id)')}"
+            if missing := REQUIRED[table].keys() - entry:
+                raise RecordError(f"{where} has no {' and no '.join(sorted(missing))}")
+            allowed = REQUIRED[table] | OPTIONAL.get(table, {})
+            for key, value in entry.items():
+                _chosen(where, "a key", key, allowed)
+                if isinstance(kind := allowed[key], tuple):
+                    _chosen(where, key, value, kind)
+                elif not isinstance(value, kind):
+                    raise RecordError(f"{where}: {key} is {value!r}, but must be {NAMES[kind]}")
+        for name, count in Counter(entry["id"] for entry in entries).items():
+            if count > 1:
+                raise RecordError(f"{path.name} has {count} entries [[{table}]] with the id {name}; give each its own")
+    return {table: content.get(table, []) for table in tables}
+
+
+def _chosen(where: str, what: str, word: str, words: Collection[str]) -> None:
+    """Raise RecordError unless ``word`` is one of these words."""
+    if word not in words:
+        near = difflib.get_close_matches(str(word), words, n=1)
+        allowed = f"did you mean {near[0]}?" if near else f"it may be {', '.join(words)}"
+        raise RecordError(f"{where}: {what} is {word!r}; {allowed}")
 
 
 def items_of(notebook: str) -> dict[str, dict]:

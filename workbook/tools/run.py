@@ -22,6 +22,7 @@ from types import ModuleType
 from lib.atomic import write_atomic
 from workbook.paths import BUILD, FIGURES, NOTEBOOKS, RELEASED, ROOT, cache_dir, executed_notebook, results_dir
 from workbook.profiles import PROFILES
+from workbook.records import RecordError, errata
 from workbook.tools import chapter
 
 SCOREBOARD = "21_scoreboard"
@@ -201,6 +202,7 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
     """Bring all notebooks, or one, up to date, and write the scoreboards; returns Snakemake's exit code."""
     from workbook import scoreboard
 
+    errata()  # a mistake in data/*.toml is reported before anything runs
     targets = notebooks() if notebook == "all" else [_named(notebook)]
     if retrain:
         os.environ["WORKBOOK_RETRAIN"] = "1"
@@ -412,7 +414,7 @@ def main() -> int:
             return run_figures(arguments.profile, seeds, arguments.notebook, jobs, arguments.threads, arguments.retrain)
         run_notebook(_named(arguments.notebook), arguments.profile, arguments.seed)
         return 0
-    except RunError as error:
+    except (RunError, RecordError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
