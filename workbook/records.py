@@ -34,9 +34,10 @@ OPTIONAL: dict[str, dict[str, type | tuple[str, ...]]] = {
         **dict.fromkeys(("not_comparable", "data", "note"), str),
         **dict.fromkeys(("exact", "asserts"), bool),
         **dict.fromkeys(("decimals", "family"), int),
-        "judged": list,
+        **dict.fromkeys(("judged", "says"), list),
         "bound": ("at least", "range"),
-    }
+    },
+    "erratum": dict.fromkeys(("quote", "arithmetic"), str),
 }
 NAMES = {str: "text", int: "a whole number", bool: "true or false", list: "a list"}
 
