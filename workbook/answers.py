@@ -8,7 +8,8 @@ After ``open_book``, a cell of a notebook may look like this:
     A second paragraph may hold an equation, $p(x \\mid z)$.
 
 Double braces contain an expression and an optional format after a colon, as in an f-string. In an equation, write a
-space between two adjacent braces. ``%%answer item --seconds`` marks a text that contains measured durations.
+space between two adjacent braces. ``{{ seconds: time:.1f }}`` marks a measured duration, and whatever else differs from
+run to run with it: the notebook shows it, and the chapter's page an ellipsis.
 """
 
 import ast
@@ -17,17 +18,25 @@ import re
 from collections.abc import Callable
 
 PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+SECONDS = re.compile(r"seconds:\s+")  # with a blank: {{ seconds:.1f }} is a variable of that name
 
 
-def fill(text: str, namespace: dict[str, object]) -> str:
+def fill(text: str, namespace: dict[str, object], *, durations: bool = True) -> str:
     """``text`` with every ``{{ expression:format }}`` replaced by its value in ``namespace``.
 
-    Raises a ValueError that names the placeholder and says what is wrong with it.
+    Without ``durations``, those that are marked with ``seconds:`` become an ellipsis. Raises a
+    ValueError that names the placeholder and says what is wrong with it.
     """
     if "{{" in PLACEHOLDER.sub("", text):
         rest = PLACEHOLDER.sub("", text).split("{{")[1].strip()
         raise ValueError(f"a placeholder is not closed: {{{{ {rest[:40]}")
-    return PLACEHOLDER.sub(lambda match: _value(match[1].replace("\n", " ").strip(), namespace), text)
+
+    def value(match: re.Match) -> str:
+        placeholder = match[1].replace("\n", " ").strip()
+        marked = SECONDS.match(placeholder)
+        return "…" if marked and not durations else _value(placeholder[marked.end() if marked else 0 :], namespace)
+
+    return PLACEHOLDER.sub(value, text)
 
 
 def _value(placeholder: str, namespace: dict[str, object]) -> str:
@@ -66,8 +75,8 @@ def _parts(placeholder: str) -> tuple[str | None, str]:
     return None, ""
 
 
-def offer(answer: Callable[[str, str, bool], None]) -> None:
-    """Register ``%%answer``, which calls ``answer(item, text, seconds)``; does nothing outside a notebook."""
+def offer(answer: Callable[[str, str, str], None]) -> None:
+    """Register ``%%answer``, which calls ``answer(item, text, text without durations)``, in a notebook only."""
     from IPython import get_ipython
 
     shell = get_ipython()
@@ -75,19 +84,13 @@ def offer(answer: Callable[[str, str, bool], None]) -> None:
         return
 
     def magic(line: str, cell: str) -> None:
-        item, seconds = _line(line)
+        if len(words := line.split()) != 1:
+            raise ValueError(f"expected %%answer and the id of a question; got {line.strip()!r}")
+        (item,) = words
         try:
-            text = fill(cell, shell.user_ns)
+            texts = [fill(cell, shell.user_ns, durations=durations) for durations in (True, False)]
         except ValueError as error:
             raise ValueError(f"the answer to {item}: {error}") from error
-        answer(item, text, seconds)
+        answer(item, *texts)
 
     shell.register_magic_function(magic, "cell", "answer")
-
-
-def _line(line: str) -> tuple[str, bool]:
-    """The item, and whether the text contains durations."""
-    words = line.split()
-    if len(words) not in (1, 2) or words[1:] not in ([], ["--seconds"]):
-        raise ValueError(f"expected %%answer, the id of a question, and optionally --seconds; got {line.strip()!r}")
-    return words[0], len(words) == 2

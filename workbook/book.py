@@ -30,6 +30,7 @@ from workbook.paths import BUILD, DATA
 from workbook.records import errata, items_of, loaded_code, reports
 
 DIGITS = 6  # significant digits that are stored
+DURATIONS = "*Where … stands, the notebook shows a duration, which differs from run to run.*"
 FIRST_SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|$)")
 
 
@@ -125,28 +126,32 @@ class Book:
             seconds = seconds or "answer" in self._files["timings"]["items"].get(item, {})
         self._store(item, entry, seconds, plain(durations))
 
-    def answer(self, item: str, text: str, *, value: object = None, seconds: bool = False, **measured: object) -> None:
+    def answer(self, item: str, text: str, *, value: object = None, **measured: object) -> None:
         """Store and show the answer to a question as one paragraph. Prefer the cell magic ``%%answer``.
 
         If the report's answer is a number, give its ``value`` and the other arguments of ``record``.
         """
         item = self._question(item, text)
         if value is not None or measured:
-            self.record(item, value, seconds=seconds, **measured)
-        self._answer(item, " ".join(text.split()), seconds)
+            self.record(item, value, **measured)
+        self._answer(item, " ".join(text.split()))
 
-    def _answer(self, item: str, text: str, seconds: bool = False) -> None:
-        """Store and show an answer of one or more paragraphs. ``seconds`` marks an answer that contains durations."""
+    def _answer(self, item: str, text: str, page: str | None = None) -> None:
+        """Store and show an answer of one or more paragraphs. ``page`` is the same without durations, for its page."""
         item, text = self._question(item, text), text.strip()
+        page = text if page is None else page.strip()
         durations = self._files["timings"]["items"].get(item, {}).get("durations")
-        self._store(item, {**self._entry(item), "answer": text}, seconds, durations)
+        self._store(item, {**self._entry(item), "answer": text}, page != text, durations)
         doubts = [
             f"⚠ In this run, a claim that supports this answer does not hold: {claim['statement']}"
             for claim in self._claims
             if claim["item"] == item and claim["holds"] is False
         ]
-        quoted = [f"**{self.items[item]['title']}**", text, *doubts]
-        _quote("\n\n".join(quoted), {"answer": item, "seconds": seconds})
+        title = f"**{self.items[item]['title']}**"
+        about = {"answer": item}
+        if page != text:
+            about["page"] = _quoted(title, page, DURATIONS, *doubts)
+        _show(_quoted(title, text, *doubts), about)
 
     def claim(self, statement: str, holds: bool, item: str | None = None) -> None:
         """Store a claim that this notebook makes in its text, whether it ``holds``, and the ``item`` it belongs to.
@@ -160,7 +165,7 @@ class Book:
         self._write()
         if holds is False:
             about = f" It supports the answer to {item}." if item else ""
-            _quote(f"⚠ **In this run, a claim of this chapter does not hold:** {statement}.{about}")
+            _show(_quoted(f"⚠ **In this run, a claim of this chapter does not hold:** {statement}.{about}"))
 
     def reported_claim(self, item: str, statement: str, *, supported: bool, contradicted: bool) -> None:
         """Store whether our runs support or contradict a ``statement`` of the report about an item.
@@ -189,7 +194,7 @@ class Book:
         self._files["results"]["errata"][erratum] = holds
         self._write()
         if holds is False:
-            _quote(f"⚠ **In this run, erratum {erratum} is not demonstrated.**")
+            _show(_quoted(f"⚠ **In this run, erratum {erratum} is not demonstrated.**"))
 
     def figure(self, fig: object, name: str, *, alt: str, caption: str = "", seconds: bool = False) -> None:
         """Save a matplotlib figure as ``<name>.png``, show it with its caption and close it.
@@ -199,7 +204,7 @@ class Book:
         those who cannot see it. ``seconds`` marks a figure that shows measured durations.
         """
         import matplotlib.pyplot as plt
-        from IPython.display import Markdown, display
+        from IPython.display import display
 
         if not name.startswith("extra-"):
             self._known(name)
@@ -216,7 +221,7 @@ class Book:
         self._put("timings" if seconds else "results", "figures", name, entry)
         bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": alt}
         display(bundle, raw=True, metadata={"image/png": {"alt": alt, "file": f"{name}.png"}})
-        display(Markdown(f"*{caption or FIRST_SENTENCE.match(alt)[0]}*"))
+        _show(f"*{caption or FIRST_SENTENCE.match(alt)[0]}*")
 
     def missing(self) -> list[str]:
         """The ids of this notebook's items that still lack their value, answer or figure."""
@@ -375,8 +380,13 @@ def _replace(claims: list[dict], claim: dict) -> None:
         claims.append(claim)
 
 
-def _quote(markdown: str, metadata: dict | None = None) -> None:
-    """Show a text as a block quote. ``metadata`` tells ``tools.chapter`` what the text is."""
+def _quoted(*paragraphs: str) -> str:
+    """Paragraphs of Markdown as one block quote."""
+    return "\n".join(f"> {line}".rstrip() for line in "\n\n".join(paragraphs).splitlines())
+
+
+def _show(markdown: str, metadata: dict | None = None) -> None:
+    """Show Markdown. ``metadata`` tells ``tools.chapter`` what it is, and what its ``page`` shows instead."""
     from IPython.display import Markdown, display
 
-    display(Markdown("\n".join(f"> {line}".rstrip() for line in markdown.splitlines())), metadata=metadata)
+    display(Markdown(markdown), metadata=metadata)

@@ -2,8 +2,11 @@
 
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 
-from IPython.display import Code, Markdown, display
+from IPython.display import Markdown, display
+
+from workbook.paths import ROOT
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -20,6 +23,9 @@ def text(markdown: str) -> None:
 
 
 def source(*things: object) -> None:
-    """Show the source of functions or classes of ``lib``, exactly as it runs."""
+    """Show the source of functions or classes of ``lib``, exactly as it runs, as a quotation headed by its file."""
     for thing in things:
-        display(Code(inspect.getsource(thing), language="python"))
+        file = Path(inspect.getsourcefile(thing)).relative_to(ROOT).as_posix()
+        head = f"From [`{file}`](../{file}), whose names it uses:"
+        lines = [head, "", "```python", *inspect.getsource(thing).rstrip().splitlines(), "```"]
+        display(Markdown("\n".join(f"> {line}".rstrip() for line in lines)), metadata={"source": file})

@@ -8,7 +8,7 @@ import torch
 
 from workbook import answers
 from workbook.paths import ROOT
-from workbook.tools import clean, run
+from workbook.tools import chapter, clean, run
 
 NAMES = {
     "accuracy": 0.98123456789,
@@ -66,12 +66,13 @@ def test_a_placeholder_that_fails_is_named_with_the_reason(text, message):
         answers.fill(text, dict(NAMES))
 
 
-def test_the_line_of_the_magic_names_an_item():
-    assert answers._line(" cpsc453.q-2.2.1 ") == ("cpsc453.q-2.2.1", False)
-    assert answers._line("cpsc453.q-2.2.1 --seconds") == ("cpsc453.q-2.2.1", True)
-    for wrong in ("", "a b", "a --second", "a --seconds b"):
-        with pytest.raises(ValueError, match="expected %%answer, the id of a question"):
-            answers._line(wrong)
+def test_durations_can_be_left_out_and_nothing_else_is():
+    text = "It takes {{ seconds: losses[1]:.1f }} s, {{seconds:\n accuracy:.0%}} of {{ n }}; {{ seconds:.2f }}."
+    names = {**NAMES, "seconds": 2.0}
+    assert answers.fill(text, names) == "It takes 0.2 s, 98% of 12345; 2.00."
+    assert answers.fill(text, names, durations=False) == "It takes … s, … of 12345; 2.00."
+    with pytest.raises(ValueError, match="gone"):
+        answers.fill("{{ seconds: gone }}", names)
 
 
 def test_outside_of_a_notebook_there_is_no_magic_and_no_error():
@@ -84,6 +85,7 @@ ANSWER = """%%answer linma2472.q-2.1
 It has {{ layers }} convolutions, for $x_{i}$.
 
 The second paragraph: {{ share:.1% }}."""
+TIMED = "%%answer linma2472.q-2.1\nTwo layers take {{ seconds: share:.2f }} s."
 
 
 def notebook(path, *cells):
@@ -121,6 +123,32 @@ def test_an_answer_in_a_kernel_is_shown_and_recorded(source, tmp_path, monkeypat
     assert lines[2:6] == ["> It has 2 convolutions, for $x_{i}$.", ">", "> The second paragraph: 25.0%.", ">"]
     assert lines[6] == "> ⚠ In this run, a claim that supports this answer does not hold: three is more"
     assert output["metadata"]["answer"] == "linma2472.q-2.1"
+
+
+def test_an_answer_with_durations_is_shown_with_them_and_printed_without_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path))
+    opened = 'from workbook.book import open_book\n\nbook = open_book("13_cnn", profile, seed)\nshare = 0.25'
+    path = notebook(tmp_path / "timed.ipynb", opened, TIMED)
+    run.execute(path, tmp_path / "executed.ipynb", {"profile": "smoke", "seed": 0})
+    written = {name: json.loads((tmp_path / f"{name}.json").read_text())["items"] for name in ("results", "timings")}
+    assert written["results"] == {"linma2472.q-2.1": {"in": "timings.json"}}
+    assert written["timings"]["linma2472.q-2.1"] == {"answer": "Two layers take 0.25 s."}
+    (output,) = json.loads((tmp_path / "executed.ipynb").read_text())["cells"][-1]["outputs"]
+    assert "> Two layers take 0.25 s." in "".join(output["data"]["text/markdown"])
+    page = chapter.write(tmp_path / "executed.ipynb", "13_cnn", "smoke", 0, tmp_path, tmp_path).read_text()
+    assert "> Two layers take … s.\n>\n> *Where … stands, the notebook shows a duration" in page
+    assert "0.25 s" not in page
+
+
+@pytest.mark.parametrize("line", ["", "linma2472.q-2.1 --seconds"])
+def test_the_line_of_an_answer_names_a_question_and_nothing_else(line, tmp_path, monkeypatch):
+    import papermill
+
+    monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path))
+    opened = 'from workbook.book import open_book\n\nbook = open_book("13_cnn", profile, seed)'
+    path = notebook(tmp_path / "line.ipynb", opened, f"%%answer {line}\nTwo.")
+    with pytest.raises(papermill.PapermillExecutionError, match="expected %%answer and the id of a question"):
+        run.execute(path, tmp_path / "executed.ipynb", {"profile": "smoke", "seed": 0})
 
 
 def test_an_answer_that_fails_stops_the_notebook_and_names_its_placeholder(tmp_path, monkeypatch):

@@ -140,7 +140,7 @@ def test_a_question_keeps_its_answer_and_its_value_in_any_order(book):
 def test_an_answer_that_speaks_of_durations_is_kept_apart_with_its_value(book):
     question = "linma2472.q-2.1"
     book.record(question, {"layers": 2}, durations={"time_s": 0.5})
-    book._answer(question, "Half a second.", seconds=True)
+    book._answer(question, "Half a second.", "… a second.")
     book.record(question, {"layers": 3})
     assert stored(book)["items"] == {question: {"in": "timings.json"}}
     assert stored(book, "timings")["items"] == {question: {"value": {"layers": 3}, "answer": "Half a second."}}

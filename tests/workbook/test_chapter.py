@@ -1,5 +1,6 @@
 """The chapter as it ran: an executed notebook of each kind of cell, and all those that are committed."""
 
+import inspect
 import json
 import re
 import sys
@@ -7,12 +8,16 @@ from pathlib import Path
 
 import mistune
 import pytest
+from matplotlib.figure import Figure
 
-from workbook import paths
+from lib import atomic
+from workbook import book, paths, show
 from workbook.paths import FIGURES, NOTEBOOKS
+from workbook.records import load_results
 from workbook.tools import chapter
 from workbook.tools.clean import MACHINE_PATH
 
+PARSE = mistune.create_markdown(renderer=None, plugins=["table"])  # as a code host: formulas are code, or nothing
 ALLOWED = {"details", "summary", "img"}
 
 
@@ -26,8 +31,7 @@ def tokens(nodes):
 def faults(text, folder):
     """What a code host would show wrongly of a chapter that lies in ``folder``."""
     found = []
-    parse = mistune.create_markdown(renderer=None, plugins=["table", "math"])
-    for token in tokens(parse(text)):
+    for token in tokens(PARSE(text)):
         kind, raw = token["type"], token.get("raw", "")
         if kind in ("block_html", "inline_html"):
             found += [f"HTML: {tag}" for tag in re.findall(r"</?([A-Za-z]\w*)", raw) if tag not in ALLOWED]
@@ -40,10 +44,10 @@ def faults(text, folder):
                 found.append(f"{kind} to nothing: {url}")
             if kind == "image" and not "".join(child.get("raw", "") for child in tokens(token["children"])).strip():
                 found.append(f"no alt text: {url}")
-    literal = r"^(```+)[^\n]*\n.*?^\1$|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$"
+    literal = r"^([> ]*)(```+)[^\n]*\n.*?^\1\2$|\$?`[^`\n]+`\$?|\\\$"
     outside = re.sub(literal, "", text, flags=re.MULTILINE | re.DOTALL)
-    if equation := re.search(r"\\\(|^\\\[|\\begin\{|\\[dt]?frac|\$\$", outside, flags=re.MULTILINE):
-        found.append(f"an equation outside of dollars: {outside[equation.start() :][:60]}")
+    if equation := re.search(r"\\\(|^\\\[|\\begin\{|\\[dt]?frac|\$", outside, flags=re.MULTILINE):
+        found.append(f"an equation that Markdown would change: {outside[equation.start() :][:60]}")
     if text.count("<details>") != text.count("</details>"):
         found.append("a fold is not closed")
     if re.search(r"</summary>\n(?!\n)|\S\n</details>", text):
@@ -63,8 +67,10 @@ def faults(text, folder):
         ('<img src="there.png">', "no alt text: <img"),
         ("![a line](nowhere.png)", "image to nothing: nowhere.png"),
         ("[a page](../nowhere.md#part)", "link to nothing"),
-        ("so \\(x\\) is", "an equation outside of dollars"),
-        ("\\begin{align}x\\end{align}", "an equation outside of dollars"),
+        ("so \\(x\\) is", "an equation that Markdown would change"),
+        ("\\begin{align}x\\end{align}", "an equation that Markdown would change"),
+        ("so $x$ is", "an equation that Markdown would change"),
+        ("> $$\n> x\n> $$", "an equation that Markdown would change"),
         ("```text\n/home/me/x\n```", "of this machine"),
         ("```text\n 40%|####    | 4/10\n```", "or this run"),
     ],
@@ -76,10 +82,9 @@ def test_faults_are_seen(text, fault, tmp_path):
 
 def test_what_a_code_host_shows_is_no_fault(tmp_path):
     (tmp_path / "there.png").touch()
-    text = "$$\n\\frac{a<b>c}{d}\n$$\n\nwith $\\frac{1}{2}$ and `<b>`\n\n> **Q**\n>\n> $x$\n\n![a line](there.png)\n\n"
-    text += (
-        "```text\n<b> \\(x\\)\n```\n\n| a |\n|---|\n| $x$ |\n\n<details>\n<summary>Code</summary>\n\nx\n\n</details>\n"
-    )
+    text = "```math\n\\frac{a<b>c}{d}\n```\n\nwith $`\\frac{1}{2}`$ and `<b>`\n\n> **Q**\n>\n> $`x`$\n\n"
+    text += "![a line](there.png)\n\n```text\n<b> \\(x\\)\n```\n\n"
+    text += "| a |\n|---|\n| $`x`$ |\n\n<details>\n<summary>Code</summary>\n\nx\n\n</details>\n"
     assert faults(text, tmp_path) == []
 
 
@@ -149,14 +154,81 @@ def test_a_chapter_begins_with_its_title_and_says_which_run_it_is(place):
     assert faults((out / "README.md").read_text("utf-8"), place) == []
 
 
-def test_prose_and_equations_stay_as_they_are(place):
-    prose = (
-        "Let $p_{a<b>c}(x) = \\frac{1}{2}$ and `<b>`:\n\n$$\n\\min_G \\max_D V(D, G) \\quad [x](y)\n$$\n\n- one\n- two"
+def test_prose_stays_as_it_is_and_formulas_become_code(place):
+    prose = "Let $p_{a<b>c}(x) = \\frac{1}{2}$ and `<b>`:\n\n$$\n\\min_G \\quad [x](y)\n$$\n\n- one $x$\n- \\$2"
+    assert rendered(place, markdown(prose)) == (
+        "Let $`p_{a<b>c}(x) = \\frac{1}{2}`$ and `<b>`:\n\n```math\n\\min_G \\quad [x](y)\n```\n\n- one $`x`$\n- \\$2\n"
     )
-    assert rendered(place, markdown(prose)) == prose + "\n"
 
 
-def test_lesson_code_is_open_and_figures_records_answers_and_solutions_are_folded(place):
+# --- formulas --------------------------------------------------------------------------------------------------------
+
+
+def formulas(text):
+    """The formulas of a page that a code host hands to its mathematics, in their order."""
+    found, before = [], ""
+    for token in tokens(PARSE(text)):
+        if token["type"] == "block_code" and token["attrs"]["info"] == "math":
+            found.append(token["raw"].split())
+        if token["type"] == "codespan" and before.endswith("$"):
+            found.append(token["raw"].split())
+        before = token.get("raw", "")
+    return found
+
+
+def written_formulas(markdown):
+    """The formulas of a notebook, which JupyterLab sets aside before it reads the Markdown around them."""
+    quoted = re.sub(r"^> ?", "", markdown, flags=re.MULTILINE)
+    without_code = re.sub(r"^(```+).*?^\1$|`[^`\n]+`|\\\$", "", quoted, flags=re.MULTILINE | re.DOTALL)
+    return [(a or b).split() for a, b in re.findall(r"\$\$(.+?)\$\$|\$([^$]+)\$", without_code, re.DOTALL)]
+
+
+HARD = [
+    "a \\\\ b",
+    "\\{x\\} \\, \\; \\! \\%",
+    "x_{1}*y*z",
+    "a <b> c",
+    "\\mathbf{f}[x](y)",
+    "a = \\begin{cases} 1 & x \\\\ 2 & y \\end{cases}",
+]
+
+
+@pytest.mark.parametrize("formula", HARD)
+@pytest.mark.parametrize(
+    "around",
+    [
+        "so ${}$ is",
+        "$$\n{}\n$$",
+        "> **Why?**\n>\n> For ${}$:\n>\n> $$\n> {}\n> $$",
+        "- one\n\n  $${}$$",
+        "| a |\n|---|\n| ${}$ |",
+        "a word, $${}$$ in a line",
+    ],
+)
+def test_a_code_host_gets_the_formula_of_the_notebook(formula, around, place):
+    text = around.replace("{}", formula)
+    assert formulas(rendered(place, markdown(text))) == [formula.split()] * around.count("{}")
+
+
+def test_markdown_would_change_these_formulas_if_they_were_no_code():
+    for formula in HARD:
+        (paragraph,) = PARSE(formula)
+        assert [token.get("raw") for token in paragraph["children"]] != [formula]
+
+
+@pytest.mark.parametrize("notebook", sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
+def test_every_formula_of_a_notebook_reaches_its_page_unchanged(notebook):
+    folder = FIGURES / notebook
+    for cell in json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text())["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" or text.startswith("%%answer"):
+            assert formulas(chapter._prose(text, folder)) == written_formulas(text)
+
+
+# --- code and what it shows ------------------------------------------------------------------------------------------
+
+
+def test_lesson_code_is_open_that_of_figures_under_them_and_records_and_answers_are_only_in_the_notebook(place):
     long = "\n".join(["x = 1"] * 26)
     quote = shown({"answer": "q", "seconds": False}, text_markdown="> **Why?**\n>\n> For $x$ < 3.", text_plain="…")
     cells = {
@@ -164,14 +236,15 @@ def test_lesson_code_is_open_and_figures_records_answers_and_solutions_are_folde
         f"```python\n{long}\n```\n": code(long, tags=["lesson"]),
         FOLD.format("Code", "python", long): code(long),
         FOLD.format("Code", "python", "y = 2"): code("y = 2", jupyter={"source_hidden": True}),
-        FOLD.format("Code of the figure", "python", "z = 3")
-        + "\n![A line that rises \\[to \\$1\\].](extra-line.png)\n": code(
-            "z = 3", image("extra-line.png"), tags=["figure"]
+        "![A line that rises \\[to \\$1\\].](extra-line.png)\n\n*It rises, with $`x`$.*\n\n"
+        + FOLD.format("Code of the figure", "python", "z = 3"): code(
+            "z = 3", image("extra-line.png"), shown(text_markdown="*It rises, with $x$.*"), tags=["figure"]
         ),
-        FOLD.format("Code that records the results", "python", "r = 1"): code("r = 1", tags=["record"]),
+        "| verdict |\n|---|\n| holds |\n": code(
+            "r = 1", shown(text_markdown="| verdict |\n|---|\n| holds |"), tags=["record"]
+        ),
         FOLD.format("Code", "python", 'book.record("a", 1)'): code('book.record("a", 1)'),
-        FOLD.format("Source of the answer", "markdown", "%%answer q\nFor {{ x }}.")
-        + "\n> **Why?**\n>\n> For $x$ < 3.\n": code("%%answer q\nFor {{ x }}.", quote, tags=["record"]),
+        "> **Why?**\n>\n> For $`x`$ < 3.\n": code("%%answer q\nFor {{ x }}.", quote),
         FOLD.format("Solution 05.1", "python", "# solution 05.1\nx = 1\n```\n\n```text\nRight."): code(
             "# solution 05.1\nx = 1", printed("Right.\n"), tags=["solution"]
         ),
@@ -187,6 +260,7 @@ def test_parameters_errors_of_streams_widgets_and_empty_cells_are_left_out(place
         code("profile = 'auto'", tags=["parameters"]),
         code("profile = 'full'", tags=["injected-parameters"]),
         code(""),
+        code("book.record('a', 1)", tags=["record"]),
         markdown(" "),
     ]
     assert rendered(place, *left_out) == ""
@@ -202,15 +276,46 @@ def test_what_is_printed_is_shown_as_it_stands_in_the_end(place):
     )
 
 
-def test_tables_stay_and_sources_are_python(place):
+def test_library_code_is_a_quotation_headed_by_its_file_and_the_call_that_shows_it_is_left_out(place, monkeypatch):
+    outputs = []
+    monkeypatch.setattr(show, "display", lambda content, metadata: outputs.append((content.data, metadata)))
+    monkeypatch.setattr(paths, "NOTEBOOKS", NOTEBOOKS)
+    monkeypatch.setattr(paths, "ROOT", NOTEBOOKS.parent)
+    show.source(atomic.write_atomic, show.table, book.Book)
+    short, other, long = [code("show.source(f)", shown(about, text_markdown=text)) for text, about in outputs]
+    place = FIGURES / "05_gan"
+    text = chapter._cell(short, place)[0]
+    head, _, first, *code_lines, last = text.split("\n")
+    assert head == "> From [`lib/atomic.py`](../../lib/atomic.py), whose names it uses:"
+    assert (first, last) == ("> ```python", "> ```")
+    source = "".join(line.removeprefix("> ").removeprefix(">") + "\n" for line in code_lines)
+    assert source == inspect.getsource(atomic.write_atomic)
+    assert faults(text, place) == []
+    assert chapter._cell(other, place)[0].startswith("> From [`workbook/show.py`]")
+    folded = chapter._cell(long, place)[0]
+    assert folded.startswith("<details>\n<summary>workbook/book.py</summary>\n\n> From ")
+    assert faults(folded, place) == []
+
+
+def test_a_figure_reaches_the_page_with_its_alt_text_and_its_caption(place, monkeypatch):
+    monkeypatch.setenv("WORKBOOK_OUT", str(place))
+    outputs = []
+
+    def display(content, raw=False, metadata=None):
+        data = content if raw else {"text/markdown": content.data}
+        outputs.append({"output_type": "display_data", "data": data, "metadata": metadata or {}})
+
+    monkeypatch.setattr("IPython.display.display", display)
+    figure = {"alt": "A line that rises from 0 to 1.", "caption": "It rises."}
+    book.Book("13_cnn", "full", 0).figure(Figure(), "extra-line", **figure)
+    text = rendered(place, code("draw()", *outputs, tags=["figure"]))
+    assert text.startswith("![A line that rises from 0 to 1.](extra-line.png)\n\n*It rises.*\n\n<details>")
+
+
+def test_tables_stay(place):
     table = "| a | b |\n|---|---|\n| 1 | $x$ |"
-    source = {"text_html": "<style>", "text_latex": "…", "text_plain": "def f():\n    pass\n"}
-    assert rendered(place, code("t", shown(text_markdown=table))) == f"```python\nt\n```\n\n{table}\n"
-    assert rendered(place, code("show.source(f)", shown(**source))) == "```python\ndef f():\n    pass\n```\n"
-    source["text_plain"] = "\n".join(["x = 1"] * 26)
-    assert rendered(place, code("show.source(f)", shown(**source))) == FOLD.format(
-        "Source", "python", source["text_plain"]
-    )
+    expected = table.replace("$x$", "$`x`$")
+    assert rendered(place, code("t", shown(text_markdown=table))) == f"```python\nt\n```\n\n{expected}\n"
     value = {"output_type": "execute_result", "data": {"text/plain": "3"}, "metadata": {}}
     assert rendered(place, code("1 + 2", value)) == "```python\n1 + 2\n```\n\n```text\n3\n```\n"
 
@@ -219,7 +324,7 @@ def test_other_html_of_outputs_goes_and_its_text_stays(place):
     html = '<a href="x"><img src="extra-line.png" alt="A line"></a> <b>of</b> <https://a.org> 1 < 2 <!-- no -->$a<b>c$'
     output = shown(text_markdown=html)
     text = rendered(place, code("x", output)).split("\n\n", 1)[1]
-    assert text == '<img src="extra-line.png" alt="A line"> of <https://a.org> 1 < 2 $a<b>c$\n'
+    assert text == '<img src="extra-line.png" alt="A line"> of <https://a.org> 1 < 2 $`a<b>c`$\n'
 
 
 def test_links_hold_in_the_results_folder(place):
@@ -240,13 +345,11 @@ def test_links_hold_in_the_results_folder(place):
 
 
 def test_nothing_tells_one_run_from_the_next(place):
-    (place / "timings.json").touch()
-    answer = {"answer": "q", "seconds": True}
+    answer = {"answer": "q", "page": "> **How long?**\n>\n> … s."}
     quote = shown(answer, text_markdown="> **How long?**\n>\n> 3.25 s.")
-    text = rendered(place, code("%%answer q --seconds", quote), code("x", printed(f"wrote {paths.ROOT}/data/x\n")))
+    text = rendered(place, code("%%answer q", quote), code("x", printed(f"wrote {paths.ROOT}/data/x\n")))
     assert "3.25" not in text
-    assert "> **How long?**\n>\n> *This text contains measured durations" in text
-    assert "[timings.json](timings.json)" in text
+    assert "> **How long?**\n>\n> … s.\n" in text
     assert "wrote data/x" in text
 
 
@@ -278,4 +381,6 @@ def test_committed_chapters_are_shown_rightly_and_have_all_their_figures(noteboo
     text = path.read_text("utf-8")
     assert faults(text, folder) == []
     linked = set(re.findall(r"!\[.*\]\(([^)]+\.png)\)", text))
+    for figure in load_results(folder)["figures"].values():
+        assert f"![{chapter._alt(figure['alt'])}]({figure['file']})" in text, "with its alt text"
     assert {file.name for file in folder.glob("*.png")} <= {Path(link).name for link in linked}

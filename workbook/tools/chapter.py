@@ -3,8 +3,10 @@
 ``run_notebook`` writes it with the figures. After an edit to this file, rewrite all chapters from the executed copies:
 ``python -m workbook.tools.chapter [--profile full] [--seed 0]``.
 
-Equations, prose, tables and lesson code are copied; solutions, and the code of figures and records, are collapsed;
-images are linked. The file contains no durations and no machine, so equal results give equal files.
+Prose, tables and lesson code are copied; images are linked, with the code of a figure in a fold under it; solutions are
+in folds. Code that records, and templates of answers, are left out: the notebook is one link away. Formulas become code
+of the kind that code hosts typeset, because their Markdown changes what stands between dollars. The file contains no
+durations and no machine, so equal results give equal files.
 """
 
 import argparse
@@ -20,16 +22,18 @@ from workbook.profiles import PROFILES
 
 LESSON_LINES = 25  # longer untagged cells are collapsed
 HIDDEN = {"parameters", "injected-parameters"}
-FOLDED = {"figure": "Code of the figure", "record": "Code that records the results", "solution": "Solution"}
 KEEPS_BOOK = re.compile(r"\bbook\.(?:figure|record|answer|claim|reported_claim|demonstrates|check)\(")
 ONLY_SHOWS = re.compile(r"show\.source\([^()]*\)")  # only the output of such a call is shown
-LITERAL = re.compile(r"^(```+|~~~+).*?^\1$|`[^`\n]+`|\$\$.*?\$\$|\$[^$\n]+\$", re.MULTILINE | re.DOTALL)
+LITERAL = re.compile(  # what is no prose: fenced blocks, formulas on lines of their own, code, "\\$", formulas
+    r"^(?P<before>[> ]*)(?:(?P<fence>```+|~~~+).*?^(?P=before)(?P=fence)|\$\$(?P<display>.+?)\$\$)[ \t]*$"
+    r"|`[^`\n]+`|\\\$|\$\$?(?P<inline>[^$\n]+)\$\$?",
+    re.MULTILINE | re.DOTALL,
+)
 TAG = re.compile(r"</?(?!(?:details|summary|img)\b)[A-Za-z][\w-]*(?:\s[^<>]*)?/?>|<!--.*?-->", re.DOTALL)
 LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=(?:\s+\"[^\"]*\")?\))")
 IMAGE_LINK = re.compile(r"(?<=\bsrc=\")([^\"]+)(?=\")")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 BAR = re.compile(r"\d+%\|.*\|")  # a progress bar
-SECONDS = "*This text contains measured durations, which differ from run to run: see [timings.json](timings.json).*"
 
 
 def write(executed: Path, notebook: str, profile: str, seed: int, out: Path, place: Path) -> Path:
@@ -58,31 +62,17 @@ def _cell(cell: dict, place: Path) -> list[str]:
     if cell["cell_type"] != "code":
         return []
     shown = [block for output in cell["outputs"] if (block := _output(output, place))]
-    if shown and ONLY_SHOWS.fullmatch(text):
+    if "record" in tags or text.startswith("%%answer") or (shown and ONLY_SHOWS.fullmatch(text)):
         return shown
-    summary = _summary(text, cell["metadata"])
-    code = _fence(text, "markdown" if text.startswith("%%answer") else "python")
-    if summary is None:
-        return [code, *shown]
+    code = _fence(text, "python")
     if "solution" in tags:
-        return [_folded(summary, code, *shown)]
-    return [_folded(summary, code), *shown]
-
-
-def _summary(text: str, metadata: dict) -> str | None:
-    """The summary line of a collapsed cell; None for a cell that stays open."""
-    tags = metadata.get("tags", [])
-    if "solution" in tags and (named := re.match(r"# solution (\S+)", text)):
-        return f"Solution {named[1]}"
-    if text.startswith("%%answer"):
-        return "Source of the answer"
-    for tag, summary in FOLDED.items():
-        if tag in tags:
-            return summary
-    if "lesson" in tags:
-        return None
+        named = re.match(r"# solution (\S+)", text)
+        return [_folded(f"Solution {named[1]}" if named else "Solution", code, *shown)]
+    if "figure" in tags:
+        return [*shown, _folded("Code of the figure", code)]
     long = len(text.splitlines()) > LESSON_LINES or KEEPS_BOOK.search(text)
-    return "Code" if long or metadata.get("jupyter", {}).get("source_hidden") else None
+    folded = "lesson" not in tags and (long or cell["metadata"].get("jupyter", {}).get("source_hidden"))
+    return [_folded("Code", code) if folded else code, *shown]
 
 
 def _output(output: dict, place: Path) -> str:
@@ -100,13 +90,8 @@ def _output(output: dict, place: Path) -> str:
             return "*The notebook shows a picture here; only pictures from `book.figure` are saved.*"
         return f"![{_alt(image['alt'])}]({image['file']})"
     if "text/markdown" in data:
-        text = data["text/markdown"].strip()
-        if about.get("seconds"):
-            return f"{text.splitlines()[0]}\n>\n> {SECONDS}" if text.startswith(">") else SECONDS
-        return _prose(text, place)
-    if "text/latex" in data and "text/html" in data:  # show.source
-        code = _fence(data["text/plain"].strip("\n"), "python")
-        return _folded("Source", code) if code.count("\n") - 1 > LESSON_LINES else code
+        text = _prose(about.get("page", data["text/markdown"]).strip(), place)
+        return _folded(about["source"], text) if text.count("\n") > LESSON_LINES and "source" in about else text
     text = _plain(data.get("text/plain", ""))
     return _fence(text, "text") if text else ""
 
@@ -133,12 +118,23 @@ def _alt(text: str) -> str:
 
 
 def _prose(markdown: str, place: Path) -> str:
-    """Markdown without HTML, and with links that are valid in ``place``; code and equations are not changed."""
+    """Markdown without HTML, with links that are valid in ``place`` and formulas as code hosts take them."""
     parts, end = [], 0
     for literal in LITERAL.finditer(markdown):
-        parts += [_text(markdown[end : literal.start()], place), literal[0]]
+        parts += [_text(markdown[end : literal.start()], place), _literal(literal)]
         end = literal.end()
     return "".join([*parts, _text(markdown[end:], place)])
+
+
+def _literal(found: re.Match) -> str:
+    """What ``LITERAL`` found, with a formula as code, in which Markdown leaves every letter as it is."""
+    if found["inline"]:
+        return f"$`{found['inline'].strip()}`$"
+    if not found["display"]:
+        return found[0]
+    before = found["before"]  # the marks of a quote, and blanks
+    lines = [line.removeprefix(before.rstrip()).strip() for line in found["display"].splitlines()]
+    return "\n".join(before + line for line in ["```math", *filter(None, lines), "```"])
 
 
 def _text(markdown: str, place: Path) -> str:
