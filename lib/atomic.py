@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+CHANGES_NO_RESULT = True  # for ``workbook.fingerprint``
+
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write ``content`` under a temporary name in the same folder, then rename it to ``path``."""

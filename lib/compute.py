@@ -5,6 +5,8 @@ import platform
 
 import torch
 
+CHANGES_NO_RESULT = True  # for ``workbook.fingerprint``
+
 
 def configure(threads: int = 1) -> None:
     """Set torch's thread count and flush denormals, which slow processors down.

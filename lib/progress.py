@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+CHANGES_NO_RESULT = True  # for ``workbook.fingerprint``
 LINE_EVERY = 15  # seconds
 plain = False  # print lines instead of a bar; batch runs set this
 

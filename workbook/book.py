@@ -79,6 +79,10 @@ class Book:
         n_train, n_test = profiles.IMAGES[self.profile]
         return data.mnist(DATA, dataset, n_train, n_test)
 
+    def seeds(self, n: int) -> range:
+        """The seeds of ``n`` trainings of one kind: the seed of this run, and the ones that follow it."""
+        return range(self.seed, self.seed + n)
+
     def record(
         self,
         item: str,

@@ -1,7 +1,8 @@
-"""A cache of trained models: the same code with the same settings is trained only once.
+"""A cache of trained models and of measurements: the same code with the same settings runs only once.
 
 ``trained`` looks for a model in this checkout's cache, then among those released with the repository
-(``data/trained``), and trains it if neither has it. The key is a hash of ``fingerprint.describe``. So editing prose or
+(``data/trained``), and trains it if neither has it; ``cached`` does the same for what a function measures. The key is a
+hash of ``fingerprint.describe``. So editing prose or
 a plot retrains nothing, and editing a layer retrains exactly the models that contain it. Where a model was trained
 (processor, threads, precision) is recorded, but is not part of the key.
 
@@ -28,9 +29,11 @@ from safetensors.torch import load, save
 from lib import compute
 from lib.atomic import write_atomic
 from lib.training import checkpoint
+from workbook import fingerprint
 from workbook.fingerprint import Edited, describe, digest
 from workbook.paths import RELEASED, cache_dir
 
+CHANGES_NO_RESULT = True  # for ``fingerprint``
 used: dict[str, float] = {}  # {file: seconds of training} of all models that this process requested
 _within: list[float] = []  # for each running training: seconds saved by cached results inside it
 stale: dict[str, str] = {}  # {released file: what changed since its release} of all that this process found stale
@@ -54,11 +57,29 @@ def trained(
     If code was edited after this process loaded it, the loaded code runs, and the result is not cached. Raises
     TypeError for a setting that cannot be fingerprinted, and if ``train`` does not return weights and a history.
     """
+    return Trained(*_kept(name, train, _training, keep, settings))
+
+
+def cached(name: str, measure: Callable[..., dict[str, object]], /, **settings: object) -> dict[str, object]:
+    """What ``measure(**settings)`` returned, {name: number, text, list, dict or tensor}, kept as ``trained`` keeps it.
+
+    Raises TypeError if ``measure`` returns no dict, and for a setting that cannot be fingerprinted.
+    """
+    tensors, others = _kept(name, measure, _measurement, None, settings)
+    return others | tensors if tensors else others
+
+
+def _kept(
+    name: str, function: Callable, parts: Callable, keep: tuple[str, ...] | None, settings: dict[str, object]
+) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    """Tensors and history of a kept function. ``parts`` takes them from what it returns."""
     try:
-        about = describe(train, settings)
+        about = describe(function, settings)
     except Edited as edited:
         print(f"{name}: {edited}; training with the loaded code, without caching the result", file=sys.stderr)
-        return Trained(*train(**settings))
+        state, history = parts(function(**settings), name)
+        fingerprint.remember(f"{name}-edited-{_hash(state, json.dumps(history))}", state, history)
+        return state, history
     path = cache_dir() / f"{name}-{digest(about)[:16]}.safetensors"
     changed = _changed_since_release(name, path.name, about)
     stale.update(changed)
@@ -79,19 +100,20 @@ def trained(
         halfway = path.with_suffix(".checkpoints")
         if halfway.exists():
             print(f"{name}: resuming from a checkpoint", file=sys.stderr)
-        start = time.perf_counter()
+        start, known = time.perf_counter(), len(fingerprint.kept)
         _within.append(0.0)
         try:
             with checkpoint.checkpoints(halfway, checkpoint.EVERY):
-                state, history = _checked(train(**settings), name)
+                state, history = parts(function(**settings), name)
         finally:
             saved = _within.pop()
+            del fingerprint.kept[known:]  # the results inside it, which nobody asks for if this one is found
         about |= {
             "name": name,
             "kept": keep,
             "seconds": round(time.perf_counter() - start + saved, 1),
             "environment": compute.environment(),
-            "history": _plain(history, name),
+            "history": history,
         }
         content = packed(_wanted(state, keep), about)
         write_atomic(path, content)
@@ -105,14 +127,15 @@ def _enough(found: tuple[dict, dict] | None, keep: tuple[str, ...] | None) -> bo
     return found is not None and (kept is None or (keep is not None and set(keep) <= set(kept)))
 
 
-def _use(file: str, found: tuple[dict, dict], saved: float) -> Trained:
+def _use(file: str, found: tuple[dict, dict], saved: float) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
     """Note that a result was used, or, inside another training run, how many seconds it saved."""
     state, about = found
     if _within:
         _within[-1] += saved
     else:
         used[file] = about["seconds"]
-    return Trained(state, about["history"])
+    fingerprint.remember(file.removesuffix(".safetensors"), state, about["history"])
+    return state, about["history"]
 
 
 def _wanted(state: dict[str, torch.Tensor], keep: tuple[str, ...] | None) -> dict[str, torch.Tensor]:
@@ -124,12 +147,20 @@ def _wanted(state: dict[str, torch.Tensor], keep: tuple[str, ...] | None) -> dic
     }
 
 
-def _checked(result: object, name: str) -> tuple[dict[str, torch.Tensor], dict[str, list]]:
-    """Raise TypeError unless ``train`` returned weights by name and a history."""
+def _training(result: object, name: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    """Weights by name and history, as ``train`` returned them."""
     match result:
         case dict() as state, dict() as history if all(isinstance(each, torch.Tensor) for each in state.values()):
-            return state, history
+            return state, _plain(history, name)
     raise TypeError(f"{name}: a training function must return ({{name: tensor}}, {{name: list of numbers}})")
+
+
+def _measurement(result: object, name: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    """The tensors of a measurement, and everything else in it."""
+    if not isinstance(result, dict):
+        raise TypeError(f"{name}: a measurement must return a dict {{name: value}}, got a {type(result).__name__}")
+    tensors = {key: value for key, value in result.items() if isinstance(value, torch.Tensor)}
+    return tensors, _plain({key: value for key, value in result.items() if key not in tensors}, name)
 
 
 def _plain(history: object, name: str) -> object:

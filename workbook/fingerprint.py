@@ -3,6 +3,10 @@
 A fingerprint covers settings, data, and the source of every function that is called, directly or indirectly. Comments,
 docstrings, annotations and formatting do not count. Code whose dependencies cannot be determined raises an error that
 says how to write it instead.
+
+A fingerprint is the same on every processor. Numbers computed in floating point differ in their last bits from one
+processor to the next, so none is part of it: images are named by their pixels, networks and whatever else a kept
+training returned by the key of that training.
 """
 
 import ast
@@ -22,20 +26,42 @@ import types
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
+from lib.data.tensors import symmetric, unit
+
+CHANGES_NO_RESULT = True  # a module of the workbook that says this of itself is not followed
 STARTED = time.time()  # when this process started: a code file changed later may differ from what was loaded
-# modules of the workbook that cannot change a result
-NEUTRAL = ("lib.progress", "lib.compute", "lib.atomic", "lib.training.checkpoint")
 REFUSED = ("eval", "exec", "globals", "locals", "__import__")  # Python's own, unless the name is redefined
 REFUSED_CALLS = ("import_module", "resolve_name", "run_path", "run_module")  # from any module
 
 
 class Edited(RuntimeError):
     """A code file has changed since it was loaded, so its text is no longer the code that runs."""
+
+
+class _Kept(NamedTuple):
+    """What a kept training returned: its file, {hash: name} of its tensors, its history, and hashes of its parts."""
+
+    file: str
+    tensors: dict[str, str]
+    history: object
+    parts: dict[int, tuple[str, str]]
+
+
+kept: list[_Kept] = []  # all results of kept trainings that this process may use
+
+
+def remember(file: str, state: dict[str, torch.Tensor], history: object) -> None:
+    """From now on, name these tensors, and ``history`` and its entries, by the ``file`` of their training."""
+    tensors = {_hash(tensor): name for name, tensor in reversed(state.items())}
+    entries = {"": history} | (history if isinstance(history, dict) else {})
+    parts = {id(each): (name, digest(each)) for name, each in entries.items() if isinstance(each, dict | list)}
+    kept.append(_Kept(file, tensors, history, parts))
 
 
 def describe(function: Callable, settings: dict[str, object]) -> dict[str, object]:
@@ -74,13 +100,11 @@ def fingerprint(value: object, sources: dict[str, str]) -> object:
     if value is None:
         return value
     if isinstance(value, torch.Tensor):
-        raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        return [str(value.dtype), list(value.shape), hashlib.sha256(raw).hexdigest()]
-    if (
-        isinstance(value, np.ndarray | np.generic)
-        and value.dtype != object
-        and not isinstance(value, np.ma.MaskedArray)
-    ):
+        return _of_tensor(value.detach().cpu(), sources)
+    array = isinstance(value, np.ndarray | np.generic) and not isinstance(value, np.ma.MaskedArray)
+    if array and value.dtype.kind in "fc":
+        return ["numpy", *_of_tensor(torch.from_numpy(np.array(value, value.dtype.newbyteorder("="))), sources)]
+    if array and value.dtype.kind in "biuSUmM":
         raw = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
         return [f"numpy {value.dtype}", list(value.shape), hashlib.sha256(raw).hexdigest()]
     if isinstance(value, bytes):
@@ -114,6 +138,8 @@ def _of_builtin(value: object, sources: dict[str, str]) -> object:
     """The fingerprint of a number, a text or a collection."""
     if _ours(type(value)) and _a_code(type(value)):
         _follow(type(value), sources)  # a subclass of a builtin type, with its own methods
+    if isinstance(value, dict | list) and (found := _returned(value)):
+        return found
     if isinstance(value, float) and not math.isfinite(value):
         return ["float", repr(float(value))]  # JSON has no infinity or NaN
     if isinstance(value, int | float | str):
@@ -126,17 +152,78 @@ def _of_builtin(value: object, sources: dict[str, str]) -> object:
     return [type(value).__name__, *each]
 
 
+def _returned(value: dict | list) -> list[str] | None:
+    """The file of the kept training that returned this very history, or an entry of it, and the entry's name."""
+    for each in kept:
+        if id(value) in each.parts:
+            name, content = each.parts[id(value)]
+            if digest(value) == content:
+                return ["returned by", each.file, name]
+    return None
+
+
+def _hash(tensor: torch.Tensor) -> str:
+    raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}".encode() + hashlib.sha256(raw).digest()).hexdigest()
+
+
+def _of_tensor(tensor: torch.Tensor, sources: dict[str, str]) -> list:
+    """The fingerprint of a tensor of whole numbers, of scaled images, or of one that a kept training returned.
+
+    Raises TypeError for any other, which was computed in floating point.
+    """
+    about = [str(tensor.dtype), list(tensor.shape)]
+    if not (tensor.is_floating_point() or tensor.is_complex()) or _are_whole(tensor):
+        return [*about, _hash(tensor)]
+    for scaled, back in ((unit, lambda x: x * 255), (symmetric, lambda x: x * 127.5 + 127.5)):
+        if (pixels := _pixels(tensor, scaled, back)) is not None:
+            return [*about, fingerprint(scaled, sources), _hash(pixels)]
+    content = _hash(tensor)
+    for each in kept:
+        if content in each.tensors:
+            return ["returned by", each.file, each.tensors[content]]
+    return [*about, content]
+
+
+def _are_whole(tensor: torch.Tensor) -> bool:
+    return not tensor.is_complex() and all(part.equal(part.round()) for part in tensor.reshape(-1).split(2**18))
+
+
+def _pixels(tensor: torch.Tensor, scaled: Callable, back: Callable) -> torch.Tensor | None:
+    """The uint8 numbers of which ``scaled`` makes exactly this tensor; None if there are none."""
+    if tensor.dtype not in (torch.float32, torch.float64):
+        return None
+    flat = tensor.reshape(-1)
+    pixels = torch.empty(flat.shape, dtype=torch.uint8)
+    for part, found in zip(flat.split(2**18), pixels.split(2**18), strict=True):
+        found.copy_(back(part).round_().clamp_(0, 255))
+        if not scaled(found).flatten().to(part.dtype).equal(part):
+            return None
+    return pixels
+
+
+def _of_weights(tensors: dict[str, torch.Tensor], sources: dict[str, str]) -> object:
+    """The fingerprint of a network's tensors: the kept training that returned all of them, and their names there."""
+    hashes = {name: _hash(tensor) for name, tensor in tensors.items()}
+    for each in kept if tensors else ():
+        if each.tensors.keys() >= set(hashes.values()):
+            return ["returned by", each.file, {name: each.tensors[content] for name, content in hashes.items()}]
+    return fingerprint(tensors, sources)
+
+
 def _of_module(network: nn.Module, sources: dict[str, str]) -> object:
     """The fingerprint of a network: its classes, its weights, and the other attributes of its layers."""
     kinds = [fingerprint(kind, sources) for kind in {type(layer): None for layer in network.modules()}]
-    tensors = network.state_dict() | dict(network.named_buffers())
+    stored = network.state_dict()
+    tensors = [_of_weights(stored, sources)]
+    tensors.append(fingerprint({k: v for k, v in network.named_buffers() if k not in stored}, sources))
     fresh, attributes = vars(nn.Module()), []
     for layer in network.modules():
         others = {name: value for name, value in vars(layer).items() if name not in fresh and _ours(type(layer))}
         hooks = [list(value.values()) for name, value in vars(layer).items() if name.endswith("_hooks") and value]
         attributes.append([layer.training, fingerprint(others, sources), fingerprint(hooks, sources)])
     learns = [weight.requires_grad for weight in network.parameters()]
-    return [kinds, repr(network), fingerprint(dict(tensors), sources), attributes, learns]
+    return [kinds, repr(network), tensors, attributes, learns]
 
 
 def _of_code(value: object, sources: dict[str, str]) -> object:
@@ -186,11 +273,6 @@ def _follow(thing: type | types.FunctionType, sources: dict[str, str]) -> None:
         if label.split(".")[0] not in names:
             continue
         used, at = _resolve(label, scope)
-        if _asks_for_a_model(label, scope):
-            raise TypeError(
-                f"{name} uses {label}, whose recipe would not be noticed here: use it outside the function, and pass "
-                "its result or read it as a global"
-            )
         if used is _NOTHING:
             if label in REFUSED:
                 raise TypeError(
@@ -296,17 +378,6 @@ def _resolve(label: str, scope: dict) -> tuple[object, str]:
             return (_NOTHING if isinstance(thing, types.ModuleType) else thing), at
         thing, at = getattr(thing, name, _NOTHING), f"{at}.{name}"
     return thing, at
-
-
-def _asks_for_a_model(label: str, scope: dict) -> bool:
-    """Whether a name refers to something in ``workbook.recipes``, which is not followed."""
-    first, _, rest = label.partition(".")
-    thing = scope.get(first)
-    if isinstance(thing, types.ModuleType):
-        return thing.__name__ == "workbook.recipes" and rest != "unwatched"
-    function = thing.func if isinstance(thing, partial) else thing
-    place = getattr(function, "__module__", None), getattr(function, "__name__", "")
-    return place[0] == "workbook.recipes" and place[1] != "unwatched"
 
 
 def _refuse(node: ast.AST, name: str) -> None:
@@ -463,15 +534,13 @@ def _ours(thing: object) -> bool:
 
 
 def _ours_module(name: str) -> bool:
-    """Whether a module is part of lib, a notebook or a user's file, and not of Python or an installed package."""
-    root = name.split(".")[0]
-    if name in NEUTRAL or root in ("builtins", ""):
+    """Whether a module is part of the workbook, a notebook or a user's file, and may change a result."""
+    module = sys.modules.get(name)
+    if getattr(module, "CHANGES_NO_RESULT", False) or name.split(".")[0] in ("builtins", ""):
         return False
-    if root == "workbook":
-        return name == "workbook.search"  # the rest only stores and shows results
-    if root in ("lib", "__main__"):
+    if name.split(".")[0] in ("lib", "workbook", "__main__"):
         return True
-    file = getattr(sys.modules.get(name), "__file__", None)
+    file = getattr(module, "__file__", None)
     return file is not None and _outside(file)
 
 

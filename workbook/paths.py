@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+CHANGES_NO_RESULT = True  # for ``workbook.fingerprint``
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"

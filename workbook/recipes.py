@@ -10,12 +10,11 @@ only on the code of the networks that it uses.
 from functools import partial
 from pkgutil import resolve_name
 
-import torch
 from torch import Tensor, nn
 
 from lib.data.tensors import Split, hold_out, random_shift, symmetric, unit
 from lib.models import loaded
-from lib.training.loop import outputs, part
+from lib.training.loop import from_noise, outputs, part
 from workbook.book import Book
 from workbook.cache import Trained, trained
 
@@ -226,8 +225,7 @@ def training(
     recipe, seed = RECIPES[name], book.seed if seed is None else seed
     chosen = settings(name, **network) | recipe["data"](*book.mnist())
     if "watched" in recipe:
-        noise = torch.randn(recipe["watched"], chosen["latent"], generator=torch.Generator().manual_seed(seed))
-        chosen["watch"] = partial(outputs, inputs=noise)
+        chosen["watch"] = partial(from_noise, n=recipe["watched"], latent=chosen["latent"], seed=seed)
     return trained(
         recipe["name"],
         resolve_name(recipe["train"]),

@@ -18,6 +18,7 @@ from torch import Tensor
 from lib.atomic import write_atomic
 from lib.compute import device
 
+CHANGES_NO_RESULT = True  # for ``workbook.fingerprint``
 EVERY = 120.0  # seconds between two checkpoints
 _open: "Checkpoints | None" = None  # where training in this process writes its checkpoints
 

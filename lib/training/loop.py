@@ -244,6 +244,11 @@ def outputs(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     return model(inputs.to(device()))
 
 
+def from_noise(model: Callable[[Tensor], Tensor], n: int, latent: int, seed: int) -> Tensor:
+    """``model(noise)`` for ``n`` fixed draws of noise; use it with ``functools.partial`` as a ``watch`` function."""
+    return outputs(model, torch.randn(n, latent, generator=torch.Generator().manual_seed(seed)))
+
+
 def watched(watch: Callable[[nn.Module], Tensor], network: nn.Module) -> Tensor:
     """The output of ``watch`` for a network in evaluation mode, on the CPU."""
     training = network.training

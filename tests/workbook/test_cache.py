@@ -17,13 +17,14 @@ from torch import nn
 
 from lib import compute
 from workbook import cache, fingerprint
-from workbook.cache import trained
+from workbook.cache import cached, trained
 from workbook.paths import ROOT, cache_dir
 
 
 @pytest.fixture(autouse=True)
 def _nothing_released(monkeypatch, tmp_path):
     monkeypatch.setattr(cache, "RELEASED", tmp_path / "released")
+    monkeypatch.setattr(fingerprint, "kept", [])
     cache.released.cache_clear()
     yield
     cache.released.cache_clear()
@@ -226,7 +227,7 @@ import torch
 from torch import nn
 from lib.training import checkpoint
 from lib.training.loop import Learner, fit, seeded, weights
-from workbook.cache import trained
+from workbook.cache import cached, trained
 
 checkpoint.EVERY = 0.0  # after every step
 
@@ -406,6 +407,92 @@ def test_tied_and_transposed_weights_are_kept_and_load():
     again = trained("tied", train_tied, width=3).state
     assert all(again[name].equal(tensor) for name, tensor in done.state.items())
     assert not any(tensor.requires_grad for tensor in again.values())
+
+
+# --- measurements ------------------------------------------------------------------------------------------------
+
+
+def measure(log, n=3):
+    with open(log, "a") as file:
+        file.write("measured\n")
+    return {"points": torch.full((2,), n / 3), "share": 1 / n, "rows": [(1, 2)], "name": "probe"}
+
+
+def test_a_measurement_is_kept_with_numbers_text_and_tensors(log):
+    first, second = (cached("measured", measure, log=str(log)) for _ in range(2))
+    assert times(log) == 1
+    for found in (first, second):
+        assert found["points"].tolist() == [1.0, 1.0]
+        assert {key: value for key, value in found.items() if key != "points"} == {
+            "share": 1 / 3,
+            "rows": [[1, 2]],
+            "name": "probe",
+        }
+    cached("measured", measure, log=str(log), n=4)
+    assert times(log) == 2
+
+
+def numbers(n):
+    return {"share": 1 / n}
+
+
+def test_a_measurement_has_the_key_of_its_function_as_a_training_has():
+    cached("probe", numbers, n=3)
+    assert [file.name for file in files()] == [f"probe-{key_of(numbers, n=3)}.safetensors"]
+
+
+@pytest.mark.parametrize("found", [0.5, [1], None, ({}, {})])
+def test_a_measurement_that_is_no_dict_is_refused_by_name(found):
+    with pytest.raises(TypeError, match=r"probe: a measurement must return a dict {name: value}, got a \w+"):
+        cached("probe", returning_it, found=found)
+    assert not files()
+
+
+def returning_it(found):
+    return found
+
+
+# --- what a kept function reads of another one -------------------------------------------------------------------
+
+
+def weigh(seed):
+    return {"w": torch.rand(3, generator=torch.Generator().manual_seed(seed))}, {
+        "loss": [seed / 7],
+        "more": [[seed / 3]],
+    }
+
+
+def use(of):
+    return {"used": True}
+
+
+def key_of(function, **settings):
+    return fingerprint.digest(fingerprint.describe(function, settings))[:16]
+
+
+PARTS = [lambda d: d.state["w"], lambda d: d.history, lambda d: d.history["more"], lambda d: d]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_a_kept_training_returned_is_named_by_its_key_and_not_by_its_numbers(part, monkeypatch):
+    here, again, another = (trained("weigh", weigh, seed=seed) for seed in (1, 1, 2))
+    assert key_of(use, of=part(here)) == key_of(use, of=part(again)) != key_of(use, of=part(another))
+    before = key_of(use, of=part(here))
+    monkeypatch.setattr(fingerprint, "kept", [])
+    elsewhere = cache.Trained({"w": here.state["w"] * 1.001}, {"loss": [1 / 7.001], "more": [[1 / 3.001]]})
+    fingerprint.remember(f"weigh-{key_of(weigh, seed=1)}", *elsewhere)
+    assert key_of(use, of=part(elsewhere)) == before
+
+
+def with_one_inside():
+    inner = trained("weigh", weigh, seed=5).state
+    return cached("use", use, of=inner) | inner
+
+
+def test_a_result_has_the_same_name_whether_or_not_the_training_inside_it_ran_in_this_process(monkeypatch):
+    first = key_of(use, of=cached("outer", with_one_inside)["w"])
+    monkeypatch.setattr(fingerprint, "kept", [])
+    assert key_of(use, of=cached("outer", with_one_inside)["w"]) == first
 
 
 # --- keep --------------------------------------------------------------------------------------------------------

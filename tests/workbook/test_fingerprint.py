@@ -29,6 +29,7 @@ from lib.models.vae import VAE
 from lib.training.classifier import train_classifier
 from lib.training.vae import train_vae
 from workbook import fingerprint as fingerprints
+from workbook import search
 from workbook.fingerprint import Edited, describe, digest, fingerprint
 
 
@@ -202,6 +203,21 @@ def test_what_cannot_change_a_result_is_not_followed():
     names = reached(train_vae)
     assert "lib.training.loop.fit" in names
     assert not any(name.startswith(("lib.progress", "lib.compute", "lib.training.checkpoint")) for name in names)
+
+
+def test_a_module_that_says_that_it_changes_no_result_is_not_followed():
+    source = "HIDDEN = 1\ndef helper(x): return x + HIDDEN"
+    for said, names in (("", {"lib._probe_2.helper", "lib._probe_2: HIDDEN"}), ("CHANGES_NO_RESULT = True\n", set())):
+        module(said + source, "lib._probe_2")
+        made = module("from lib._probe_2 import helper\ndef train(n): return helper(n)")
+        assert reached(made.train).keys() == {"lib._probe.train"} | names
+
+
+def test_a_search_is_followed_into_what_chooses_and_ends_its_trials():
+    settings = dict(name="a", evaluate=math.sin, space={}, trials=1, first=None, sampler="tpe", seed=0, settings={})
+    names = describe(search._kept, settings)["sources"].keys()
+    assert {"workbook.search._searched", "workbook.search._open", "workbook.search: WARM_UP"} <= names
+    assert not any(name.startswith(("workbook.cache", "workbook.paths", "workbook.fingerprint")) for name in names)
 
 
 def test_where_a_training_runs_is_no_part_of_its_key(monkeypatch):
@@ -507,13 +523,10 @@ def train(n): return Told.method
         ("class Train:\n    def __call__(self, n): return n\ntrain = Train()", "cannot fingerprint a Train"),
         (
             "from workbook import recipes\ndef train(n): return recipes.settings('vae')",
-            r"train uses recipes\.settings, whose recipe would not be noticed here: use it outside the function",
+            r"recipes\.settings calls resolve_name\(…\), which hides",
         ),
-        (
-            "from workbook.recipes import training\ndef train(n): return training('vae', n)",
-            r"train uses training, whose",
-        ),
-        ("from workbook.recipes import vae\ndef train(n): return vae(n)", r"train uses vae, whose recipe"),
+        ("from workbook.recipes import training\ndef train(n): return training('vae', n)", r"which hides"),
+        ("from workbook.recipes import vae\ndef train(n): return vae(n)", r"which hides"),
     ],
 )
 def test_what_hides_the_code_that_runs_is_refused(source, message):
@@ -567,6 +580,52 @@ def test_a_refusal_says_how_to_write_it_instead():
         "dataclasses, networks, functions or functools.partial over them. Or pass what train needs from it as an "
         "argument"
     )
+
+
+# --- numbers that were computed ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [2e-3, 1e-12, 0.123456789012, 1e300, 60000 * 784.0, 2.0**53, -0.5, np.float64(0.1)])
+def test_a_number_that_was_written_down_is_accepted(value):
+    assert content(value) == json.dumps([value, {}])
+
+
+PIXELS = torch.arange(256, dtype=torch.uint8).repeat(2000).view(-1, 16, 16)  # more than are looked at in one go
+
+
+@pytest.mark.parametrize("scaled", [data.unit, data.symmetric])
+def test_scaled_images_are_named_by_their_pixels_and_by_how_they_are_scaled(scaled):
+    changed = PIXELS.clone()
+    changed[-1, -1, -1] -= 1
+    alike = [scaled(PIXELS), scaled(PIXELS).double(), scaled(PIXELS).flatten(1), scaled(PIXELS[:-1]), scaled(changed)]
+    others = [PIXELS, PIXELS.float(), data.unit(PIXELS), data.symmetric(PIXELS), scaled(PIXELS).numpy()]
+    assert len({content(each) for each in [*alike, *others]}) == len(alike) + len(others) - 1
+    assert f"{scaled.__module__}.{scaled.__name__}" in reached(scaled(PIXELS))
+
+
+def kept_network(monkeypatch, prefix="", file="net-0"):
+    """A network of computed weights, as a kept training returned it, among others."""
+    monkeypatch.setattr(fingerprints, "kept", [])
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.BatchNorm1d(2)).eval().requires_grad_(False)
+    state = {f"{prefix}{name}": tensor.clone() for name, tensor in network.state_dict().items()}
+    fingerprints.remember("another-0", {"w": torch.rand(3)}, {})
+    fingerprints.remember(file, state | {"other.w": torch.rand(3)}, {"loss": [0.1]})
+    return network
+
+
+@pytest.mark.parametrize("prefix", ["", "generator."])
+def test_a_network_is_named_by_the_training_that_it_comes_from(prefix, monkeypatch):
+    names = {content(kept_network(monkeypatch, prefix)) for _ in range(2)}  # weights differ, as on another processor
+    assert len(names) == 1
+    assert "net-0" in names.pop()
+    assert "net-1" in content(kept_network(monkeypatch, prefix, "net-1"))
+
+
+def test_layers_that_changed_places_are_another_network(monkeypatch):
+    network = kept_network(monkeypatch)
+    before = content(network)
+    network[0], network[1] = network[1], network[0]
+    assert content(network) != before
 
 
 def test_something_that_contains_itself_is_refused():
@@ -712,11 +771,12 @@ def test_a_file_that_was_edited_after_it_was_loaded_is_reported(name, tmp_path, 
 FIRST = """
 import torch
 from torch import nn
+from lib.data import unit
 from lib.models.vae import kl_to_prior, reconstruction_loss, reparameterize
 from lib.training.vae import train_vae
 from workbook.cache import cache_dir, trained
 
-images = torch.rand(40, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+images = unit(torch.randint(0, 256, (40, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)))
 
 def train():
     files = {file.name: file.stat().st_mtime_ns for file in cache_dir().glob("*.safetensors")}
