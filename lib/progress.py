@@ -1,4 +1,4 @@
-"""Progress of long computations: a bar in an interactive session, an occasional line in a batch run.
+"""Progress of long computations: one line that is updated in a notebook, an occasional line in a batch run.
 
 Nothing here can change a result, so an edit to this module does not make a trained model stale.
 """
@@ -7,45 +7,65 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 CHANGES_NO_RESULT = True  # for ``workbook.fingerprint``
-LINE_EVERY = 15  # seconds
-plain = False  # print lines instead of a bar; batch runs set this
+LINE_EVERY = 15.0  # seconds between two lines
+UPDATE_EVERY = 0.2  # seconds between two updates of one line
+plain = False  # print lines even in a notebook; batch runs set this
 
 
 @contextmanager
 def shown(title: str, total: int, done: float = 0, unit: str = "epoch") -> Iterator[Callable[..., None]]:
-    """Yield ``advance(done, note)``, which reports how many of ``total`` units are done and shows a note."""
-    start = last = time.monotonic()
-    first = done
-    bar = None
-    if not plain:
-        from tqdm.auto import tqdm
+    """Yield ``advance(done, note)``, which reports how many of ``total`` units are done and shows a note.
 
-        form = "{desc}: {percentage:3.0f}%|{bar}| {n:.3g}/{total} " + unit + "s [{elapsed}<{remaining}{postfix}]"
-        bar = tqdm(total=total, initial=done, desc=title, leave=False, bar_format=form)
+    In a notebook, the line vanishes at the end. It is plain text and no widget: a page that is opened again would miss
+    the widget's model.
+    """
+    start = last = time.monotonic()
+    first, handle = done, None
+    every = LINE_EVERY if plain or not _in_notebook() else UPDATE_EVERY
 
     def advance(done: float, note: str = "") -> None:
-        nonlocal last
+        nonlocal last, handle
         now = time.monotonic()
-        if bar is not None:
-            if now - last > 0.1 or done == total:
-                bar.set_postfix_str(note, refresh=False)
-                bar.update(done - bar.n)
-                last = now
-        elif now - last > LINE_EVERY and done < total:
-            left = (now - start) / (done - first) * (total - done)
-            said = f", {note}" if note else ""
-            print(
-                f"{title}: {unit} {int(done)} of {total}{said}, about {_time(left)} left", file=sys.stderr, flush=True
-            )
-            last = now
+        if now - last <= every or done >= total:
+            return
+        last, left = now, (now - start) / (done - first) * (total - done)
+        said = f", {note}" if note else ""
+        line = f"{title}: {unit} {int(done)} of {total}{said}, about {_time(left)} left"
+        if every == LINE_EVERY:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            handle = _display(f"{_bar(done / total)} {line}", handle)
 
     try:
         yield advance
     finally:
-        if bar is not None:
-            bar.close()
+        if handle is not None:
+            _display("", handle)
+
+
+def _in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
+
+def _display(text: str, handle: Any) -> Any:
+    """Show a text in the output of the cell, or replace that of ``handle``; returns the handle."""
+    from IPython.display import display
+
+    content = {"text/plain": text} if text else {"text/plain": "", "text/html": ""}
+    if handle is None:
+        return display(content, raw=True, display_id=True)
+    handle.update(content, raw=True)
+    return handle
+
+
+def _bar(share: float, width: int = 20) -> str:
+    full = int(width * share)
+    return "█" * full + "░" * (width - full)
 
 
 def note(history: dict[str, list]) -> str:
@@ -55,14 +75,6 @@ def note(history: dict[str, list]) -> str:
             last = values[-1] if isinstance(values[-1], list) else [values[-1]]
             return f"{name} {sum(last) / len(last):.4g}"
     return ""
-
-
-def counted(n: int, title: str, unit: str) -> Iterator[int]:
-    """Count 0 … n-1 and show the progress."""
-    with shown(title, n, unit=unit) as advance:
-        for i in range(n):
-            yield i
-            advance(i + 1)
 
 
 def _time(seconds: float) -> str:

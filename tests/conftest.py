@@ -1,5 +1,6 @@
 """Fixtures of all tests. Nothing reads or writes the cache and the results of this checkout."""
 
+import os
 import sys
 
 import matplotlib
@@ -9,6 +10,7 @@ from lib import progress
 from workbook.paths import DATA
 
 matplotlib.use("agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # also while fixtures of a module train, before ``isolated`` runs
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +21,8 @@ def isolated(monkeypatch, tmp_path):
 
         compute.configure(1)
     monkeypatch.setattr(progress, "plain", True)
+    if cache := sys.modules.get("workbook.cache"):
+        monkeypatch.setattr(cache, "some_released", True)
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "models"))
     monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path / "out"))
     for name in ("WORKBOOK_PROFILE", "WORKBOOK_RETRAIN"):

@@ -31,6 +31,7 @@ from workbook.records import errata, items_of, loaded_code, reports
 
 DIGITS = 6  # significant digits that are stored
 DURATIONS = "*Where … stands, the notebook shows a duration, which differs from run to run.*"
+SMOKE = "*Profile smoke: few images and an epoch or two. The numbers below judge nothing.*"
 FIRST_SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|$)")
 
 
@@ -44,6 +45,7 @@ def open_book(notebook: str, profile: str = "auto", seed: int = 0) -> "Book":
         raise ValueError(f"seed must be a whole number, 0 or more, got {seed!r}")
     compute.configure(threads())
     progress.plain = "WORKBOOK_OUT" in os.environ  # a batch run
+    trainings.some_released = profile != "smoke"
     from lib import plots
 
     plots.set_style()
@@ -152,6 +154,8 @@ class Book:
             if claim["item"] == item and claim["holds"] is False
         ]
         title = f"**{self.items[item]['title']}**"
+        if self.profile == "smoke":
+            title = f"{SMOKE}\n\n{title}"
         about = {"answer": item}
         if page != text:
             about["page"] = _quoted(title, page, DURATIONS, *doubts)

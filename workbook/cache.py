@@ -36,6 +36,7 @@ from workbook.paths import RELEASED, cache_dir
 CHANGES_NO_RESULT = True  # for ``fingerprint``
 used: dict[str, float] = {}  # {file: seconds of training} of all models that this process requested
 _within: list[float] = []  # for each running training: seconds saved by cached results inside it
+some_released = True  # False in profile smoke, whose models are not released, so that none of them can be out of date
 stale: dict[str, str] = {}  # {released file: what changed since its release} of all that this process found stale
 
 
@@ -81,7 +82,7 @@ def _kept(
         fingerprint.remember(f"{name}-edited-{_hash(state, json.dumps(history))}", state, history)
         return state, history
     path = cache_dir() / f"{name}-{digest(about)[:16]}.safetensors"
-    changed = _changed_since_release(name, path.name, about)
+    changed = _changed_since_release(name, path.name, about) if some_released else {}
     stale.update(changed)
     if not _enough(found := _read(path), keep):
         found = _released(path.name)

@@ -5,6 +5,8 @@ Nothing here can change a result, so an edit to this module does not make a trai
 
 import hashlib
 import json
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,13 @@ from lib.compute import device
 CHANGES_NO_RESULT = True  # for ``workbook.fingerprint``
 EVERY = 120.0  # seconds between two checkpoints
 _open: "Checkpoints | None" = None  # where training in this process writes its checkpoints
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training run was interrupted, after its state was written. A notebook shows this as one line."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
 
 
 class Checkpoints:
@@ -49,20 +58,48 @@ class Checkpoint:
 
     def __init__(self):
         self.path, self.every, self.last = None, 0.0, time.monotonic()
+        self.interrupted = False
         if _open is not None:
             self.path, self.every = _open.folder / f"{_open.begun}.safetensors", _open.every
             _open.begun += 1
 
     def due(self) -> bool:
-        """Whether it is time to write a checkpoint."""
-        return self.path is not None and time.monotonic() - self.last >= self.every
+        """Whether it is time to write a checkpoint: every few minutes, and after an interrupt."""
+        return self.path is not None and (self.interrupted or time.monotonic() - self.last >= self.every)
+
+    @contextmanager
+    def interruptible(self, title: str) -> Iterator[None]:
+        """Within this block, the first interrupt waits for the end of the step, because half a step cannot be kept.
+
+        ``write`` then raises Interrupted. A second interrupt acts at once, and so does one that no step follows.
+        """
+        if self.path is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(*_: object) -> None:
+            self.interrupted = True
+            signal.signal(signal.SIGINT, before)
+
+        before, self.title = signal.signal(signal.SIGINT, note), title
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if self.interrupted:
+            signal.raise_signal(signal.SIGINT)
 
     def write(self, state: dict) -> None:
-        """Write nested dicts and lists of numbers, text and tensors to a safetensors file with a JSON header."""
+        """Write nested dicts and lists of numbers, text and tensors to a safetensors file with a JSON header.
+
+        Raises Interrupted afterwards, if somebody has interrupted the training.
+        """
         tensors: dict[str, Tensor] = {}
         text = json.dumps({"device": device().type, "state": _pack(state, tensors)})
         write_atomic(self.path, save(tensors, {"json": text, "sha256": _sha256(text, tensors)}))
         self.last = time.monotonic()
+        if self.interrupted:
+            raise Interrupted(f"{self.title}: interrupted. What it has learned is kept: run the cell again to go on.")
 
     def read(self) -> dict | None:
         """The saved state. None if there is none, if it is damaged, or if it comes from another kind of device."""

@@ -141,7 +141,8 @@ def fit(
             history.update(found["history"])
             begin, logs, spent = found["epoch"], found["logs"], found["seconds"]
 
-        with progress.shown(title, epochs, begin + len(logs) / steps) as advance:
+        shown = progress.shown(title, epochs, begin + len(logs) / steps)
+        with checkpoint.interruptible(title), shown as advance:
             for epoch in range(begin, epochs):
                 before = order.get_state()
                 chosen = list(batches(n, batch_size, order))[:steps]

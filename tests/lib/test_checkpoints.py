@@ -3,6 +3,7 @@
 import os
 import pickle
 import random
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -344,6 +345,58 @@ def test_seconds_of_an_epoch_are_those_before_and_after_the_interruption(tmp_pat
     with checkpoints(tmp_path, every=0):
         history = count(prefix="train_")
     assert history["train_seconds"] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("moment", [1, 4, 5, 7])
+def test_an_interrupt_is_kept_to_the_last_step_and_says_how_to_go_on(tmp_path, moment):
+    """Also in the middle of a step, which is finished first, and far from the next checkpoint."""
+    part = Counter()
+
+    def step(index):
+        if part.steps == moment:
+            signal.raise_signal(signal.SIGINT)
+        part.steps += 1
+        return {"loss": torch.tensor(float(part.steps))}
+
+    def training():
+        return fit(step, 10, epochs=3, batch_size=3, parts={"part": part}, title="beta-vae")
+
+    before = signal.getsignal(signal.SIGINT)
+    with checkpoints(tmp_path, every=3600), pytest.raises(checkpoint.Interrupted) as stopped:
+        training()
+    assert signal.getsignal(signal.SIGINT) is before
+    said = "beta-vae: interrupted. What it has learned is kept: run the cell again to go on."
+    assert stopped.value._render_traceback_() == [said]
+    assert part.steps == moment + 1
+    part.steps = 0
+    with checkpoints(tmp_path, every=3600):
+        history = training()
+    assert part.steps == 12
+    assert history["loss"] == pytest.approx([2.2, 6.2, 10.2])
+
+
+def test_an_interrupt_while_evaluating_is_kept_after_it_and_a_second_one_acts_at_once(tmp_path):
+    def interrupted(times, at=2):
+        def evaluate(done):
+            for _ in range(times if done == at else 0):
+                signal.raise_signal(signal.SIGINT)
+            seen.append(done)
+            return {}
+
+        return evaluate
+
+    seen = []
+    with checkpoints(tmp_path, every=3600), pytest.raises(checkpoint.Interrupted):
+        count(evaluate=interrupted(1))
+    with checkpoints(tmp_path, every=3600):
+        count(evaluate=interrupted(0))
+    assert seen == [1, 2, 3], "the evaluation was finished, and nothing is done twice"
+    with checkpoints(tmp_path / "other", every=3600), pytest.raises(KeyboardInterrupt) as stopped:
+        count(evaluate=interrupted(2))
+    assert not isinstance(stopped.value, checkpoint.Interrupted)
+    with checkpoints(tmp_path / "third", every=3600), pytest.raises(KeyboardInterrupt) as stopped:
+        count(evaluate=interrupted(1, at=3))
+    assert not isinstance(stopped.value, checkpoint.Interrupted), "no step follows, and nothing is said to be kept"
 
 
 def test_nothing_is_written_without_checkpoints(tmp_path, monkeypatch):

@@ -130,12 +130,14 @@ def test_an_answer_with_durations_is_shown_with_them_and_printed_without_them(tm
     opened = 'from workbook.book import open_book\n\nbook = open_book("13_cnn", profile, seed)\nshare = 0.25'
     path = notebook(tmp_path / "timed.ipynb", opened, TIMED)
     run.execute(path, tmp_path / "executed.ipynb", {"profile": "smoke", "seed": 0})
-    written = {name: json.loads((tmp_path / f"{name}.json").read_text())["items"] for name in ("results", "timings")}
+    written = {
+        name: json.loads((tmp_path / f"{name}.json").read_text("utf-8"))["items"] for name in ("results", "timings")
+    }
     assert written["results"] == {"linma2472.q-2.1": {"in": "timings.json"}}
     assert written["timings"]["linma2472.q-2.1"] == {"answer": "Two layers take 0.25 s."}
-    (output,) = json.loads((tmp_path / "executed.ipynb").read_text())["cells"][-1]["outputs"]
+    (output,) = json.loads((tmp_path / "executed.ipynb").read_text("utf-8"))["cells"][-1]["outputs"]
     assert "> Two layers take 0.25 s." in "".join(output["data"]["text/markdown"])
-    page = chapter.write(tmp_path / "executed.ipynb", "13_cnn", "smoke", 0, tmp_path, tmp_path).read_text()
+    page = chapter.write(tmp_path / "executed.ipynb", "13_cnn", "smoke", 0, tmp_path, tmp_path).read_text("utf-8")
     assert "> Two layers take … s.\n>\n> *Where … stands, the notebook shows a duration" in page
     assert "0.25 s" not in page
 

@@ -204,6 +204,27 @@ def test_a_claim_that_fails_is_shown_marks_its_answer_and_stops_nothing(full, sh
     assert "⚠" not in shown[-1]
 
 
+def test_above_each_answer_of_a_smoke_run_a_line_says_that_it_judges_nothing(full, book, shown):
+    book.answer("linma2472.q-2.1", "One.")
+    assert shown[-1].splitlines()[0] == f"> {books.SMOKE}"
+    full.answer("linma2472.q-2.1", "One.")
+    assert "smoke" not in shown[-1]
+    assert "smoke" not in stored(book)["items"]["linma2472.q-2.1"]["answer"]
+
+
+def test_only_profile_full_compares_with_what_was_released():
+    for profile, released in (("smoke", False), ("full", True)):
+        books.open_book("13_cnn", profile, 0)
+        assert books.trainings.some_released is released
+
+
+def test_a_book_has_the_profile_and_the_seed_that_it_was_opened_with():
+    book = books.open_book("13_cnn", "smoke", 3)
+    book.record("linma2472.num-cnn-params", 28938)
+    assert (book.profile, book.seed) == ("smoke", 3)
+    assert (stored(book)["profile"], stored(book)["seed"]) == ("smoke", 3)
+
+
 def test_in_smoke_no_claim_is_judged(book, shown, monkeypatch):
     monkeypatch.setattr(books, "errata", lambda: [{"id": "E01", "notebook": "13_cnn"}])
     book.claim("one is more", False)

@@ -219,7 +219,7 @@ def test_markdown_would_change_these_formulas_if_they_were_no_code():
 @pytest.mark.parametrize("notebook", sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
 def test_every_formula_of_a_notebook_reaches_its_page_unchanged(notebook):
     folder = FIGURES / notebook
-    for cell in json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text())["cells"]:
+    for cell in json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text("utf-8"))["cells"]:
         text = "".join(cell["source"])
         if cell["cell_type"] == "markdown" or text.startswith("%%answer"):
             assert formulas(chapter._prose(text, folder)) == written_formulas(text)

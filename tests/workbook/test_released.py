@@ -232,6 +232,10 @@ def test_a_training_whose_code_has_changed_is_reported_as_stale_and_trained(rele
     assert f"{released.name} is out of date: {what}; training it again" in capsys.readouterr().err
 
     monkeypatch.setattr(cache, "stale", {})
+    monkeypatch.setattr(cache, "some_released", False)
+    released.train()
+    assert cache.stale == {}, "a profile of which nothing is released says nothing"
+    monkeypatch.setattr(cache, "some_released", True)
     released.train()  # from the cache, where the scoreboard has to learn of it too
     assert released.times() == 1
     assert cache.stale == {released.name: what}
