@@ -23,7 +23,7 @@ REQUIRED: dict[str, dict[str, type | tuple[str, ...]]] = {
         "better": ("higher", "lower", "match", "none"),
     },
     "erratum": {
-        **dict.fromkeys(("id", "report", "title", "source", "claim", "notebook", "reported", "corrected"), str),
+        **dict.fromkeys(("id", "report", "title", "source", "notebook", "reported", "corrected"), str),
         "kind": ("error", "inconsistent", "caption"),
         "items": list,
     },
@@ -37,7 +37,7 @@ OPTIONAL: dict[str, dict[str, type | tuple[str, ...]]] = {
         **dict.fromkeys(("judged", "says"), list),
         "bound": ("at least", "range"),
     },
-    "erratum": dict.fromkeys(("quote", "arithmetic"), str),
+    "erratum": dict.fromkeys(("quote", "claim", "arithmetic", "reading"), str),
 }
 NAMES = {str: "text", int: "a whole number", bool: "true or false", list: "a list"}
 

@@ -211,19 +211,21 @@ def _cells(row: Row, folder: str) -> list[str]:
 
 
 def errata_page(profile: str = "full", seeds: Sequence[int] = (0,), folder: str = "", stem: str = "scoreboard") -> str:
-    """The errors in the reports: root causes, each with its source, a claim that demonstrates it, and a correction."""
+    """The errors in the reports: root causes, each with its source, the wrong words, what shows it, and a correction."""
     said = {
-        True: "demonstrates the claim",
-        False: "**did not demonstrate the claim in this run**",
-        None: "does not test the claim yet",
+        True: " demonstrates the claim",
+        False: " **did not demonstrate the claim in this run**",
+        None: " does not test the claim yet",
     }
     shown = demonstrated(profile, seeds)
     lines = [f"# Errors in the reports\n\nRoot causes, from `data/errata.toml`. [Scoreboard]({stem}.md)"]
     for error in errata():
         chapter = f"[{error['notebook']}]({folder}{error['notebook']}/README.md)"
-        about = {key.capitalize(): error[key] for key in ("report", "reported", "corrected", "source", "claim")}
+        shown_by = ("source", "quote", "claim", "arithmetic", "reading")
+        about = {key.capitalize(): error[key] for key in ("report", "reported", "corrected", *shown_by) if key in error}
+        about |= {"Quote": f"“{error['quote']}”"} if "quote" in error else {}
         about["Items"] = ", ".join(f"`{item}`" for item in error["items"])
-        about["Chapter"] = f"{chapter} {said[shown[error['id']]]}."
+        about["Chapter"] = f"{chapter}{said[shown[error['id']]] if 'claim' in error else ''}."
         lines.append(f"\n## {error['id']}\n\n**{error['title']}** ({error['kind']})\n")
         lines += [f"- {key}: {text}" for key, text in about.items()]
     return "\n".join(lines) + "\n"

@@ -332,13 +332,3 @@ def test_chapters_that_train_too_little_are_listed_once_with_a_reason():
         assert (NOTEBOOKS / f"{notebook['id']}.ipynb").exists()
         assert notebook["at_report_settings"] is False
         assert notebook["why"]
-
-
-def test_every_erratum_is_one_root_cause_with_a_source_and_a_claim():
-    assert [error["id"] for error in errata()] == [f"E{n + 1:02d}" for n in range(len(errata()))]
-    assert len({error["title"] for error in errata()}) == len(errata())
-    for error in errata():
-        assert error["kind"] in ("error", "caption", "inconsistent"), error["id"]
-        assert all(error[key] for key in ("title", "source", "claim", "reported", "corrected", "items")), error["id"]
-        assert (NOTEBOOKS / f"{error['notebook']}.ipynb").exists(), error["id"]
-        assert {ITEMS[item]["report"] for item in error["items"]} == {error["report"]}, error["id"]
