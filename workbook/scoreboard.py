@@ -211,7 +211,7 @@ def _cells(row: Row, folder: str) -> list[str]:
 
 
 def errata_page(profile: str = "full", seeds: Sequence[int] = (0,), folder: str = "", stem: str = "scoreboard") -> str:
-    """The errors in the reports: root causes, each with its source, the wrong words, what shows it, and a correction."""
+    """The errors in the reports: root causes with source, the wrong words, what shows them, and a correction."""
     said = {
         True: " demonstrates the claim",
         False: " **did not demonstrate the claim in this run**",
