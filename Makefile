@@ -29,7 +29,7 @@ export PYTHONUTF8 := 1
 help:
 	@echo "make figures [PROFILE=full|smoke] [NOTEBOOK=05_gan] [RETRAIN=1] [SEED=0 | SEEDS='0 1 2'] [JOBS=cores] [THREADS=1]"
 	@echo "make test      lint, unit tests, and every notebook in profile smoke"
-	@echo "make lab       JupyterLab on this checkout"
+	@echo "make lab [PROFILE=smoke]       JupyterLab on this checkout"
 	@echo "make bench     time the textbook loop and ours side by side"
 	@echo "make check     check versions, device, threads and data, and say how to fix each problem"
 	@echo "make verify NOTEBOOK=04_vae_latent20   train one notebook's models again and compare with the released ones"
@@ -46,7 +46,7 @@ test: data lint
 
 # the only user of a container is often root, and Jupyter refuses root without this option
 lab: data
-	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
+	@WORKBOOK_PROFILE=$(PROFILE) $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 bench: data
 	@$(BIN)/python -m benchmarks.run

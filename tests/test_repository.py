@@ -310,6 +310,78 @@ def test_clean_strips_images_metadata_and_unchecked_outputs():
     assert clean.clean(cleaned) == cleaned
 
 
+@pytest.fixture
+def saved(tmp_path, monkeypatch):
+    """A committed notebook that JupyterLab has run and saved: ``saved(edit)`` cleans it and returns its third cell."""
+    path = tmp_path / "01_a.ipynb"
+    small_notebook(path, "print(profile)")
+    notebook = json.loads(path.read_text("utf-8"))
+    notebook["cells"][2] |= {"outputs": [printed("smoke\n")], "execution_count": 2}
+    path.write_text(clean.dump(notebook), "utf-8")
+
+    def git(*arguments):
+        name = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        subprocess.run(["git", *name, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    def run_and_clean(edit=lambda cells: None, commit=True):
+        git("init")
+        if commit:
+            git("add", ".")
+            git("commit", "-m", "a")
+        edit(notebook["cells"])
+        path.write_text(clean.dump(notebook), "utf-8")
+        monkeypatch.setattr(sys, "argv", ["clean", "clean", str(path)])
+        clean.main()
+        return json.loads(path.read_text("utf-8"))["cells"][2]
+
+    return run_and_clean
+
+
+def printed(text):
+    return {"output_type": "stream", "name": "stdout", "text": [text]}
+
+
+def run_in_lab(cells):
+    for count, cell in enumerate(cells[1:], 1):
+        cell["execution_count"] = count
+    cells[2]["outputs"] = [printed("full\n")]
+
+
+def test_clean_takes_back_what_a_run_of_another_profile_has_stored(saved):
+    assert saved(run_in_lab)["outputs"] == [printed("smoke\n")]
+
+
+def test_clean_keeps_what_refresh_has_stored(saved):
+    assert saved(lambda cells: cells[2].update(outputs=[printed("new\n")]))["outputs"] == [printed("new\n")]
+
+
+def test_clean_takes_nothing_back_for_code_that_has_changed_or_was_never_committed(saved, capsys):
+    def edited(cells):
+        run_in_lab(cells)
+        cells[2]["source"] = ["print(seed)"]
+
+    assert saved(edited)["outputs"] == []
+    assert "cells tagged 'check' without a stored output (c): run make refresh" in capsys.readouterr().err
+
+
+def test_without_a_commit_the_outputs_of_a_run_are_dropped(saved):
+    assert saved(run_in_lab, commit=False)["outputs"] == []
+
+
+def test_a_notebook_of_ones_own_has_a_place_of_its_own(tmp_path):
+    """Neither git, ruff, the checks of notebooks nor the tests look into it; beside the chapters it is sent there."""
+    small_notebook(tmp_path / "try.ipynb", "1")
+    assert "is no numbered chapter: a notebook of your own belongs in notebooks/mine/" in clean.faults(
+        tmp_path / "try.ipynb"
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
+    assert "notebooks/mine" in project["ruff"]["extend-exclude"]
+    assert "--ignore=notebooks/mine" in project["pytest"]["ini_options"]["addopts"]
+    ignored = subprocess.run(["git", "check-ignore", "-q", "--no-index", "notebooks/mine/a.ipynb"], cwd=ROOT)
+    assert ignored.returncode == 0 or not (ROOT / ".git").exists()
+    assert not any("mine" in path.parts for path in ALL)
+
+
 @pytest.mark.parametrize("tag", ["figure", "record", "solution"])
 def test_clean_collapses_what_is_not_the_lesson(tag):
     def cleaned(tags, **metadata):
@@ -327,7 +399,7 @@ def broken(tmp_path):
     def faults(edit):
         notebook = json.loads(ALL[0].read_text("utf-8"))
         edit(notebook["cells"])
-        path = tmp_path / "x.ipynb"
+        path = tmp_path / "01_x.ipynb"
         path.write_text(clean.dump(notebook), "utf-8")
         return clean.faults(path)
 
@@ -378,7 +450,7 @@ def small_notebook(path, code):
 
 
 def test_refresh_stores_what_checked_cells_print_and_leaves_a_failing_notebook_alone(tmp_path, monkeypatch, capsys):
-    good, bad = tmp_path / "good.ipynb", tmp_path / "bad.ipynb"
+    good, bad = tmp_path / "01_good.ipynb", tmp_path / "02_bad.ipynb"
     small_notebook(good, "print(profile, seed)")
     small_notebook(bad, "raise ValueError('out of ideas')")
     before = bad.read_text("utf-8")
@@ -389,7 +461,7 @@ def test_refresh_stores_what_checked_cells_print_and_leaves_a_failing_notebook_a
     assert cells[3]["outputs"] == []
     assert clean.faults(good) == []
     assert bad.read_text("utf-8") == before
-    assert "bad.ipynb: cell [3] stopped with ValueError: out of ideas" in capsys.readouterr().err
+    assert "02_bad.ipynb: cell [3] stopped with ValueError: out of ideas" in capsys.readouterr().err
     monkeypatch.setattr(sys, "argv", ["clean", "verify", str(good), str(bad)])
     assert clean.main() == 1
     monkeypatch.setattr(sys, "argv", ["clean", "verify", str(good)])
@@ -489,10 +561,21 @@ def test_environment_check_knows_conda_and_bad_settings(monkeypatch, capsys, tmp
     assert "WORKBOOK_THREADS must be a whole number, 1 or more, got 'many'. To use one thread: unset" in output
 
 
+AS_INSTALLED = ["make", "-o", ".venv/.ready"]  # a test never installs anything
+
+
+def test_make_lab_has_the_profile_that_it_is_given():
+    for given, profile in (([], "full"), (["PROFILE=smoke"], "smoke")):
+        done = subprocess.run([*AS_INSTALLED, "-n", "lab", *given], cwd=ROOT, capture_output=True, encoding="utf-8")
+        assert f"WORKBOOK_PROFILE={profile} .venv/bin/jupyter lab" in done.stdout
+        assert "pip install" not in done.stdout
+
+
+@pytest.mark.skipif(not (ROOT / ".venv/.ready").exists(), reason="not installed by make")
 def test_make_lab_serves_the_notebooks(tmp_path):
     environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(tmp_path), "BROWSER": "true"}
     process = subprocess.Popen(
-        ["make", "lab"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+        [*AS_INSTALLED, "lab"], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
         deadline = time.monotonic() + 180
