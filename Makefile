@@ -69,7 +69,7 @@ clean-notebooks: env
 	@$(BIN)/python -m workbook.tools.clean clean
 
 refresh: data
-	@$(BIN)/python -m workbook.tools.clean refresh
+	@$(BIN)/python -m workbook.tools.clean refresh $(if $(filter-out all,$(NOTEBOOK)),notebooks/$(NOTEBOOK).ipynb)
 
 data: env
 	@$(BIN)/python -m workbook.tools.fetch
