@@ -9,7 +9,8 @@ After ``open_book``, a cell of a notebook may look like this:
 
 Double braces contain an expression and an optional format after a colon, as in an f-string. In an equation, write a
 space between two adjacent braces. ``{{ seconds: time:.1f }}`` marks a measured duration, and whatever else differs from
-run to run with it: the notebook shows it, and the chapter's page an ellipsis.
+run to run with it: the notebook shows it, and the chapter's page an ellipsis. Further items may follow
+the question in the first line: their verdicts stand below the answer too.
 """
 
 import ast
@@ -75,8 +76,8 @@ def _parts(placeholder: str) -> tuple[str | None, str]:
     return None, ""
 
 
-def offer(answer: Callable[[str, str, str], None]) -> None:
-    """Register ``%%answer``, which calls ``answer(item, text, text without durations)``, in a notebook only."""
+def offer(answer: Callable[..., None]) -> None:
+    """Register ``%%answer``, which calls ``answer(item, text, text without durations, *other items)``, in a notebook."""
     from IPython import get_ipython
 
     shell = get_ipython()
@@ -84,13 +85,13 @@ def offer(answer: Callable[[str, str, str], None]) -> None:
         return
 
     def magic(line: str, cell: str) -> None:
-        if len(words := line.split()) != 1:
-            raise ValueError(f"expected %%answer and the id of a question; got {line.strip()!r}")
-        (item,) = words
+        if not (words := line.split()):
+            raise ValueError("expected %%answer and the id of a question, got no id")
+        item, *also = words
         try:
             texts = [fill(cell, shell.user_ns, durations=durations) for durations in (True, False)]
         except ValueError as error:
             raise ValueError(f"the answer to {item}: {error}") from error
-        answer(item, *texts)
+        answer(item, *texts, *also)
 
     shell.register_magic_function(magic, "cell", "answer")

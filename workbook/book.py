@@ -5,7 +5,8 @@ A notebook opens its book once, records its results, and checks at the end that 
     book = open_book("01_feedforward", profile, seed)
     train, test = book.mnist()
     book.record("cpsc453.num-accuracy", 0.981)
-    book.claim("it reads nine digits in ten", accuracy > 0.9, "cpsc453.q-2.2.1")
+    book.tested("cpsc453.q-2.2.1", "achieves 98%", "test accuracy", accuracies, between=(0.975, 0.985), ours=False)
+    book.claim("momentum ends ahead", item="cpsc453.q-2.2.4", values=momentum, against=adam, above=0)
     book.figure(fig, "cpsc453.fig-01", caption="Both errors fall; only one keeps falling.", alt="Two curves …")
     book.check()
 
@@ -20,14 +21,15 @@ import json
 import math
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from lib import compute, data, progress
 from lib.atomic import write_atomic
-from workbook import answers, profiles
+from workbook import answers, profiles, show, verdicts
 from workbook import cache as trainings
 from workbook.paths import BUILD, DATA
-from workbook.records import errata, items_of, loaded_code, reports
+from workbook.records import errata, items_of, load_results, loaded_code, reports
 
 DIGITS = 6  # significant digits that are stored
 DURATIONS = "*Where … stands, the notebook shows a duration, which differs from run to run.*"
@@ -72,9 +74,10 @@ class Book:
         self.folder = Path(os.environ.get("WORKBOOK_OUT", BUILD / "lab" / profile / f"seed{seed}" / notebook))
         self.environment = compute.environment()
         head = {"notebook": notebook, "profile": profile, "seed": seed, "environment": self.environment}
-        self._files = {name: {**head, "items": {}, "figures": {}} for name in ("results", "timings")}
+        self._files = {name: {**head, "items": {}, "figures": {}, "tested": {}} for name in ("results", "timings")}
         self._claims = []
-        self._files["results"] |= {"claims": self._claims, "reported_claims": {}, "errata": {}}
+        self._files["results"] |= {"claims": self._claims, "errata": {}, "verdicts": {}}
+        self._printed: dict[str, dict] = {}  # the verdicts that stand under answers
 
     def mnist(self, dataset: str = "mnist") -> tuple[data.Split, data.Split]:
         """Training and test images: all of them, or the first 2,000 and 1,000 in profile ``smoke``."""
@@ -90,26 +93,32 @@ class Book:
         item: str,
         value: object = None,
         *,
-        runs: list | None = None,
+        runs: list | dict[int, object] | None = None,
         improved: object = None,
-        images: int | None = None,
+        otherwise: dict[str, list] | None = None,
+        rivals: dict[str, object] | None = None,
+        draws: int | None = None,
         note: str | None = None,
         seconds: bool = False,
         durations: dict[str, float] | None = None,
     ) -> None:
         """Store the measurement for an item: numbers, text, or lists and dicts of them.
 
-        ``value`` is one run, with the structure of the reported value. ``runs`` holds such values at the report's
-        settings, one per seed; ``value`` may then be left out, and is their mean. ``improved`` holds such values at our
-        own settings, one per seed, or a single one. ``images`` is the number of test images if the value is a share of
-        them. ``note`` is one neutral sentence. ``seconds`` marks a value that is a measured duration; ``durations``
-        adds measured seconds to a ``value`` that is a dict.
+        ``value`` is one run, with the structure of the reported value. ``runs`` holds such values at the settings that
+        the report states, for this run's seed, the next one, and so on, or as {seed: value}; ``value`` may then be left
+        out, and is their mean. ``improved`` holds such values at our own settings, one per seed, or a single one.
+        ``otherwise`` holds runs at settings that an erratum names, {"E03: at rate 0.5": [...]}: they can explain a
+        miss. ``rivals`` holds measured rivals, {what: value}. ``draws`` is the number of random draws among which our
+        runs count, if it is not the report's. ``note`` is one neutral sentence. ``seconds`` marks a value that is a
+        measured duration; ``durations`` adds measured seconds to a ``value`` that is a dict.
 
         Raises KeyError for an item that does not exist or belongs to another notebook, and ValueError for values that
         do not have the same structure.
         """
         item = self._known(item)
-        value, runs, improved = plain(value), plain(runs), plain(improved)
+        seeds = list(runs) if isinstance(runs, dict) else None
+        runs = list(runs.values()) if isinstance(runs, dict) else runs
+        value, runs, improved, otherwise, rivals = map(plain, (value, runs, improved, otherwise, rivals))
         if runs is not None:
             if not isinstance(runs, list) or not runs:
                 raise ValueError(f"{item}: runs must be a list of values, one per seed, got {runs!r}")
@@ -121,11 +130,15 @@ class Book:
             if _depth(improved) == _depth(value):
                 improved = [improved]
             _same_structure(value, improved, item, "improved")
-        if images is not None and (not isinstance(images, int) or isinstance(images, bool) or images < 1):
-            raise ValueError(f"{item}: images must be the number of test images, got {images!r}")
+        for name, others in (otherwise or {}).items():
+            self._erratum(name.partition(": ")[0])
+            _same_structure(value, others, item, f"the runs otherwise, {name},")
+        if draws is not None and (not isinstance(draws, int) or isinstance(draws, bool) or draws < 1):
+            raise ValueError(f"{item}: draws must be the number of random draws in a run, got {draws!r}")
         if durations and (seconds or not isinstance(value, dict)):
             raise ValueError("durations belong to a value that is a dict and is not itself measured in seconds")
-        entry = {"value": value, "runs": runs, "improved": improved, "images": images, "note": note}
+        more = {"seeds": seeds, "otherwise": otherwise, "rivals": rivals, "draws": draws}
+        entry = {"value": value, "runs": runs, "improved": improved, "note": note, **more}
         entry = {name: content for name, content in entry.items() if content is not None}
         if answered := self._entry(item).get("answer"):  # which stays where it is
             entry["answer"] = answered
@@ -142,8 +155,11 @@ class Book:
             self.record(item, value, **measured)
         self._answer(item, " ".join(text.split()))
 
-    def _answer(self, item: str, text: str, page: str | None = None) -> None:
-        """Store and show an answer of one or more paragraphs. ``page`` is the same without durations, for its page."""
+    def _answer(self, item: str, text: str, page: str | None = None, *also: str) -> None:
+        """Store and show an answer of one or more paragraphs. ``page`` is the same without durations, for its page.
+
+        The verdicts on the question, and on the items named in ``also``, stand below it.
+        """
         item, text = self._question(item, text), text.strip()
         page = text if page is None else page.strip()
         durations = self._files["timings"]["items"].get(item, {}).get("durations")
@@ -160,49 +176,105 @@ class Book:
         if page != text:
             about["page"] = _quoted(title, page, DURATIONS, *doubts)
         _show(_quoted(title, text, *doubts), about)
+        self._verdict_table([item, *map(self._known, also)], 6, kept=True)
 
-    def claim(self, statement: str, holds: bool, item: str | None = None) -> None:
+    def tested(
+        self, item: str, words: str, what: str, values: object, *, seconds: bool = False, **comparison: object
+    ) -> None:
+        """Hold what the report says against measurements by seed.
+
+        ``words`` are one entry of the item's ``says``. ``what`` names the measurement in a few words. ``values`` and
+        the other arguments are those of ``verdicts.comparisons``, which computes the verdict. ``seconds`` marks
+        measured durations. Raises ValueError for words that the item does not quote.
+
+            book.tested(q, "much longer", "epochs, with KL minus without", with_kl, against=without, above=0, matters=2)
+            book.tested(q, "98%", "test accuracy", accuracies, share=True, between=(0.975, 0.985), ours=False)
+            book.tested(q, "98%", "trace of the printed matrix", 9356, equals=9810, exact=True)
+        """
+        quoted = verdicts.quotations(self.items[self._known(item)])
+        if quoted.get(words) != "":
+            near = difflib.get_close_matches(words, quoted, n=1, cutoff=0.3)
+            left = f"is left aside ({quoted[words]})" if words in quoted else "is no quotation of it"
+            raise ValueError(f"{item}: {words!r} {left}; says in data/reports.toml has {near or list(quoted)}")
+        tests = self._files["timings" if seconds else "results"]["tested"].setdefault(item, [])
+        for test in self._weighed(what, values, comparison):
+            tests[:] = [old for old in tests if (old["quote"], old["what"]) != (words, test["what"])]
+            tests.append({"quote": words, **test})
+        self._write()
+
+    def claim(
+        self,
+        statement: str,
+        holds: bool | None = None,
+        item: str | None = None,
+        *,
+        values: object = None,
+        numbers: object = None,
+        **comparison: object,
+    ) -> None:
         """Store a claim that this notebook makes in its text, whether it ``holds``, and the ``item`` it belongs to.
 
-        The expression for ``holds`` should include a margin from seeds or sampling. A claim that fails is shown and
-        marks the answer to ``item``, but the run continues. In profile smoke no claim is judged.
+        Give ``values`` by seed and a place, as for ``tested``; or an expression for ``holds``, with a margin from seeds
+        or sampling, and the ``numbers`` behind it. A claim that fails is shown and marks the answer to ``item``, but
+        the run continues. In profile smoke no claim is judged.
         """
-        statement, holds = _sentence(statement), self._judged(holds, "holds")
-        claim = {"statement": statement, "holds": holds, "item": item if item is None else self._known(item)}
-        _replace(self._claims, claim)
+        found = self._shown(statement, holds, values, numbers, comparison)
+        claim = {"statement": " ".join(statement.split()), "item": item if item is None else self._known(item), **found}
+        self._claims[:] = [old for old in self._claims if old["statement"] != claim["statement"]] + [claim]
         self._write()
-        if holds is False:
+        if found["holds"] is False:
             about = f" It supports the answer to {item}." if item else ""
-            _show(_quoted(f"⚠ **In this run, a claim of this chapter does not hold:** {statement}.{about}"))
+            _show(_quoted(f"⚠ **In this run, a claim of this chapter does not hold:** {claim['statement']}.{about}"))
 
-    def reported_claim(self, item: str, statement: str, *, supported: bool, contradicted: bool) -> None:
-        """Store whether our runs support or contradict a ``statement`` of the report about an item.
+    def demonstrates(
+        self,
+        erratum: str,
+        holds: bool | None = None,
+        *,
+        values: object = None,
+        numbers: object = None,
+        **comparison: object,
+    ) -> None:
+        """Store whether this run demonstrates an entry of ``data/errata.toml``, such as E01; arguments as in ``claim``.
 
-        Both expressions should include a margin from seeds or sampling. If neither is true, the claim is undecided, as
-        always in profile smoke. Raises ValueError if both are true.
+        Not judged in smoke.
         """
-        item, statement = self._known(item), _sentence(statement)
-        if _truth(supported, "supported") and _truth(contradicted, "contradicted"):
-            raise ValueError(f"{item}: {statement!r} cannot be both supported and contradicted")
-        judged = {
-            "supported": bool(self._judged(supported, "supported")),
-            "contradicted": bool(self._judged(contradicted, "contradicted")),
-        }
-        claims = self._files["results"]["reported_claims"].setdefault(item, [])
-        _replace(claims, {"statement": statement, **judged})
+        self._erratum(erratum)
+        found = self._shown(erratum, holds, values, numbers, comparison)
+        self._files["results"]["errata"][erratum] = found
         self._write()
+        if found["holds"] is False:
+            _show(_quoted(f"⚠ **In this run, erratum {erratum} is not demonstrated.**"))
 
-    def demonstrates(self, erratum: str, holds: bool) -> None:
-        """Store whether this run demonstrates an entry of ``data/errata.toml``, such as E01. Not judged in smoke."""
+    def reported_claim(self, item: str, statement: str, **truths: bool) -> None:
+        """Former claims with truths for numbers: not stored any more; ``tested`` takes their place."""
+
+    def _weighed(self, what: str, values: object, comparison: dict) -> list[dict]:
+        """Comparisons with what they give, which is not judged in smoke."""
+        given = {name: plain(value) for name, value in comparison.items()}
+        tests = verdicts.comparisons(" ".join(what.split()), plain(values), seed=self.seed, **given)
+        return tests if self.profile == "smoke" else [test | plain(verdicts.weigh(test)) for test in tests]
+
+    def _shown(self, what: str, holds: bool | None, values: object, numbers: object, comparison: dict) -> dict:
+        """Whether a claim holds, and the numbers or comparisons behind it."""
+        if not what.strip() or (holds is None) == (values is None):
+            raise ValueError(f"{what!r}: state a sentence, and give either holds or values= with a place such as above=0")
+        if values is None:
+            holds = plain(holds)
+            if not isinstance(holds, bool):
+                raise TypeError(f"holds must be True or False, got {holds!r}: write a comparison, with its margin")
+            found = {} if numbers is None else {"numbers": plain(numbers)}
+        else:
+            found = {"comparisons": self._weighed(what, values, comparison)}
+            holds = all(test.get("verdict") == "supported" for test in found["comparisons"])
+        return {"holds": None if self.profile == "smoke" else holds, **found}
+
+    def _erratum(self, erratum: str) -> None:
+        """Raise KeyError unless an erratum belongs to this notebook."""
         owner = {entry["id"]: entry["notebook"] for entry in errata()}.get(erratum)
         if owner != self.notebook:
             said = f"belongs to notebook {owner}, not to {self.notebook}" if owner else "is not in data/errata.toml"
             raise KeyError(f"erratum {erratum!r} {said}")
-        holds = self._judged(holds, "holds")
-        self._files["results"]["errata"][erratum] = holds
-        self._write()
-        if holds is False:
-            _show(_quoted(f"⚠ **In this run, erratum {erratum} is not demonstrated.**"))
 
     def figure(self, fig: object, name: str, *, alt: str, caption: str = "", seconds: bool = False) -> None:
         """Save a matplotlib figure as ``<name>.png``, show it with its caption and close it.
@@ -244,11 +316,50 @@ class Book:
         return [item for item, about in self.items.items() if not complete(item, about)]
 
     def check(self) -> None:
-        """Raise ValueError if an item of this notebook is missing; otherwise say how many there are."""
+        """Show the verdicts of the chapter, and store them. Raise ValueError if an item of this notebook is missing.
+
+        Also if an answer stands beside a verdict that changed later, when more of its table was recorded.
+        """
         if missing := self.missing():
             raise ValueError(f"{self.notebook} has not recorded {', '.join(missing)}")
+        found = self._verdicts()
+        self._files["results"]["verdicts"] = {name: plain(verdict.stored()) for name, verdict in found.items()}
         self._write()
+        if early := [name for name, shown in self._printed.items() if shown != found[name]]:
+            raise ValueError(f"verdicts changed after the answer that shows them: record all of {early} before it")
         print(f"{len(self.items)} of {len(self.items)} items recorded")
+        self._verdict_table([name for name, item in self.items.items() if "row_of" not in item], 25)
+
+    def _verdicts(self) -> dict[str, verdicts.Verdict]:
+        """The verdicts of this run; of what was measured in seconds, without the numbers, which differ every time."""
+        self._write()
+        found = verdicts.judge_runs(self.notebook, [load_results(self.folder)], self.profile)
+        timings = self._files["timings"]
+        timed = {name for name, entry in timings["items"].items() if {"value", "durations"} & entry.keys()}
+        timed |= timings["tested"].keys()
+        return {name: verdict.without_numbers() if name in timed else verdict for name, verdict in found.items()}
+
+    def _verdict_table(self, items: list[str], rows: int, kept: bool = False) -> None:
+        """Show the report's words or numbers, our measurements and the verdicts: what fails, if there are more rows.
+
+        With ``kept``, ``check`` sees that these verdicts are the last ones.
+        """
+        if self.profile == "smoke":
+            print("no verdicts: profile smoke trains too briefly to judge")
+            return
+        found = self._verdicts()
+        self._printed |= {name: found[name] for name in items if kept}
+        lines = [(name, *line) for name in items for line in verdicts.lines(self.items[name], found[name])]
+        lines = [line for line in lines if verdicts.heap(line[3].word) != "not judged"]
+        urgent = sorted(lines, key=lambda line: ("fails", "cannot tell", "holds").index(verdicts.heap(line[3].word)))
+        lines = [line for line in lines if line in urgent[:rows]][:rows]
+        if lines:
+            show.table(
+                ["the report", "ours, with its 95 % interval", "verdict"],
+                [[verdicts.cut(text) for text in (says, ours, verdicts.text(v))] for _, says, ours, v in lines],
+            )
+        if len(urgent) > len(lines):
+            show.text(f"{len(urgent) - len(lines)} more are on the scoreboard.")
 
     def _known(self, item: str) -> str:
         if item in self.items:
@@ -271,11 +382,6 @@ class Book:
         """The record of an item, from whichever file holds it; empty if there is none."""
         kept = self._files["timings"]["items"].get(item, {})
         return kept if "value" in kept or "answer" in kept else self._files["results"]["items"].get(item, {})
-
-    def _judged(self, holds: bool, name: str) -> bool | None:
-        """Whether a claim holds; None in profile smoke, which trains too briefly to judge."""
-        holds = _truth(holds, name)
-        return None if self.profile == "smoke" else holds
 
     def _store(self, item: str, entry: dict, seconds: bool, durations: dict | None) -> None:
         """Store an entry in the file where it belongs, and its durations in timings.json."""
@@ -363,29 +469,6 @@ def _kind(value: object) -> str:
 def _depth(value: object) -> int:
     """How many lists enclose the first entry: a number has 0, a list of numbers 1."""
     return 1 + (_depth(value[0]) if value else 0) if isinstance(value, list) else 0
-
-
-def _truth(holds: object, name: str) -> bool:
-    """``holds`` as a bool. Raises TypeError for a number or a list, which Python would accept as true."""
-    holds = plain(holds)
-    if not isinstance(holds, bool):
-        raise TypeError(f"{name} must be True or False, got {holds!r}: write a comparison, with its margin")
-    return holds
-
-
-def _sentence(statement: str) -> str:
-    if not statement.strip():
-        raise ValueError("a claim needs a statement: one sentence without numbers that may change")
-    return " ".join(statement.split())
-
-
-def _replace(claims: list[dict], claim: dict) -> None:
-    """Replace a claim with the same statement, for a cell that is run again, or append it."""
-    places = [i for i, old in enumerate(claims) if old["statement"] == claim["statement"]]
-    if places:
-        claims[places[0]] = claim
-    else:
-        claims.append(claim)
 
 
 def _quoted(*paragraphs: str) -> str:

@@ -31,10 +31,10 @@ REQUIRED: dict[str, dict[str, type | tuple[str, ...]]] = {
 OPTIONAL: dict[str, dict[str, type | tuple[str, ...]]] = {
     "item": {
         **dict.fromkeys(("reported", "comparable", "corrected"), object),
-        **dict.fromkeys(("not_comparable", "data", "note"), str),
-        **dict.fromkeys(("exact", "asserts"), bool),
-        **dict.fromkeys(("decimals", "family"), int),
-        **dict.fromkeys(("judged", "says"), list),
+        **dict.fromkeys(("not_comparable", "data", "note", "row_of", "result", "pool", "as_programmed"), str),
+        **dict.fromkeys(("exact", "asserts", "read_off"), bool),
+        **dict.fromkeys(("decimals", "draws"), int),
+        **dict.fromkeys(("judged", "says", "possible", "rivals"), list),
         "bound": ("at least", "range"),
     },
     "erratum": dict.fromkeys(("quote", "claim", "arithmetic", "reading"), str),
@@ -129,6 +129,8 @@ def load_results(folder: Path) -> dict | None:
             else:
                 merged["items"][item] = entry
         merged["figures"] |= content["figures"]
+        for item, tests in content.get("tested", {}).items():
+            merged.setdefault("tested", {}).setdefault(item, []).extend(tests)
     return merged
 
 

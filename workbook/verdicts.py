@@ -1,85 +1,198 @@
-"""Verdicts: our measurements compared with the values in the reports. They are computed only here.
+"""Verdicts: what we measured, held against what the reports say. They are computed only here.
 
-A verdict is a pure function of an item of ``data/reports.toml`` and of what was recorded for it. A notebook cannot set
-a verdict or a tolerance, and an error in the report never changes the verdict on our runs.
+A verdict is a function of an item of ``data/reports.toml``, of the numbers that a notebook recorded for it seed by
+seed, and of nothing else: a notebook hands in no verdict, no tolerance and no excuse.
+
+**Numbers** (``Book.record``; items of class measured). The 95 % interval of one further run, mean ± t·s·√(1 + 1/n), with
+s from all distinct trainings of the item's ``pool`` where their spreads are alike (Bartlett's test at 5 %); counts and
+shares among random ``draws`` by a binomial with Jeffreys' prior. *Reproduced*: the reported number lies inside, and
+would not if it were one of its ``rivals``. *Compatible*: inside, but so is a rival, or none is named. Several numbers of
+one item are judged one by one; from five on, as many may miss as chance explains (see ``_rejected``). A table counts
+its rows. ``runs`` are at the stated settings; those at others (``otherwise``) can only explain a miss.
+
+**Sentences** (``Book.tested``; the quotations in ``says``). A test compares measurements with a threshold: *supported* if
+the whole 95 % interval of their mean lies where the sentence says, *contradicted* if it lies wholly elsewhere, or
+within ± the smallest difference that would ``matter`` though the sentence says that two things differ; otherwise
+*undecided*. A threshold of ours is tried at half and at twice its value (of a share: its odds); if the verdict turns,
+it is undecided. Of several tests of one sentence all must support it, and one can contradict it.
+
+Keys of an item for this: ``pool``, ``row_of``, ``result``, ``draws``, ``possible``, ``rivals``, ``read_off``,
+``as_programmed``, and those at the head of ``data/reports.toml``.
 """
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
-LEVEL = 0.05  # the prediction interval holds 95 %
+from lib.metrics import intervals
+from workbook.records import errata, items_of, reports
+
+LEVEL = 0.05  # intervals hold 95 %
+MANY = 5  # from so many numbers on, chance may explain a miss
 
 # verdict → (mark that reads without colour, meaning), in the order of the summary
 VERDICTS = {
-    "reproduced": (
-        "✔",
-        "the reported value lies in the 95 % prediction interval of our runs at its settings, or equals our value",
-    ),
-    "not reproduced": ("✘", "it does not"),
-    "supported": ("◆", "a claim of the report about a picture or in an answer holds in our runs"),
-    "contradicted": ("◇", "the opposite of the claim holds"),
-    "undecided": ("?", "only one run, or a claim that was not tested or that our runs cannot settle"),
-    "not comparable": ("≠", "other data, another machine, or a chapter not yet trained at the report's settings"),
-    "drawn": ("▦", "a picture without a testable claim"),
-    "answered": ("✎", "a task without a claim"),
-    "used as stated": ("=", "our run uses the reported setting; this does not count as reproduced"),
+    "reproduced": ("✔", "the reported number lies in the 95 % interval of one further run of ours, every rival outside"),
+    "supported": ("◆", "our runs show what the sentence says: the whole 95 % interval lies on its side"),
+    "not reproduced": ("✘", "the reported number lies outside the interval, at the settings that the report states"),
+    "contradicted": ("◇", "the whole interval lies elsewhere, or what is said to differ does not by what would matter"),
+    "compatible": ("≈", "the reported number lies inside, and so does a rival, or no rival is named: it proves nothing"),
+    "undecided": ("?", "both remain possible, or the verdict turns with a threshold of ours"),
+    "untested": ("–", "no chapter has tested this sentence yet"),
+    "not comparable": ("≠", "other data, another machine, or not at the report's settings"),
+    "left aside": ("○", "words that no run and no algebra could settle"),
+    "drawn": ("▦", "a picture of which the report states nothing"),
+    "answered": ("✎", "a task that states nothing"),
+    "used as stated": ("=", "our run uses the reported setting, which is no success"),
     "changed": ("Δ", "our run uses another setting"),
     "inconsistent": ("!", "the report contradicts itself on this setting"),
     "not yet": ("…", "no notebook has recorded this item"),
 }
+HEAPS = {
+    "holds": ("reproduced", "supported"),
+    "fails": ("not reproduced", "contradicted"),
+    "cannot tell": ("compatible", "undecided", "untested"),
+    "not judged": tuple(VERDICTS)[7:],
+}
+WORST_FIRST = ("not yet", "not reproduced", "contradicted", "undecided", "untested", "compatible", "not comparable")
 
 
 class Verdict(NamedTuple):
-    """One of VERDICTS, and a short reason."""
+    """One of VERDICTS, why, and what it rests on."""
 
     word: str
     why: str = ""
+    marks: tuple[str, ...] = ()  # such as "explained by E03: fits at rate 0.5"
+    numbers: dict[str, dict] = {}  # name of a number, or what a test measured → its interval, mean and n
+    rival: str = ""  # the nearest one, and whether it lies inside
+    statements: tuple["Verdict", ...] = ()  # of the sentences of this item
+    quote: str = ""  # the sentence that this verdict is on
+
+    def without_numbers(self) -> "Verdict":
+        """For measured seconds, which differ from run to run."""
+        bare = tuple(each.without_numbers() for each in self.statements)
+        return self._replace(numbers={}, rival="", statements=bare)
+
+    def stored(self) -> dict:
+        """As JSON, without what is empty."""
+        content = {k: v for k, v in self._asdict().items() if v and k != "statements"}
+        return content | ({"statements": [s.stored() for s in self.statements]} if self.statements else {})
 
 
-def judge(
-    item: Mapping,
-    entry: Mapping | None,
+def judge_runs(notebook: str, runs: Sequence[Mapping], profile: str) -> dict[str, Verdict]:
+    """{item: its verdict} from the results of one notebook, run with one or several seeds, merged by seed."""
+    merged = merge(runs)
+    why = {n["id"]: f"not at the report's settings yet: {n['why']}" for n in reports()["notebook"]}
+    behind = why.get(notebook, "") if profile == "full" else f"profile {profile} trains on few images"
+    failed = {name for run in runs for name, shown in run.get("errata", {}).items() if demonstrates(shown) is False}
+    inconsistent = defaultdict(list)
+    for error in errata():
+        for item in error["items"] if error["kind"] == "inconsistent" and error["id"] not in failed else ():
+            inconsistent[item].append(error["title"])
+    given = {"behind": behind, "inconsistent": inconsistent, "undemonstrated": failed}
+    return judge_all(items_of(notebook), merged["items"], merged["tested"], drawn=merged["figures"], **given)
+
+
+def demonstrates(shown: bool | Mapping | None) -> bool | None:
+    """Whether a stored demonstration of an erratum holds; None in smoke."""
+    return shown["holds"] if isinstance(shown, Mapping) else shown
+
+
+def merge(runs: Sequence[Mapping]) -> dict:
+    """The results of one notebook over several seeds as one: measurements of the same seed count once."""
+    found: dict[tuple, list] = defaultdict(list)  # (item, its test or None) → [(entry, seed)]
+    for run in runs:
+        for name, entry in run["items"].items():
+            found[name, None].append((entry, run["seed"]))
+        for name, tests in run.get("tested", {}).items():
+            for test in tests:
+                found[name, (test["quote"], test["what"])].append((test, run["seed"]))
+    merged: dict = {"items": {}, "tested": defaultdict(list), "figures": {}}
+    for (name, test), entries in found.items():
+        if test is None:
+            merged["items"][name] = _joined(entries)
+        else:
+            merged["tested"][name].append(_joined(entries))
+    for run in reversed(runs):
+        merged["figures"] |= run["figures"]
+    return merged
+
+
+def _joined(entries: Sequence[tuple[Mapping, int]]) -> dict:
+    """Entries of several runs as one: each (entry, seed of the run), with measurements for seed, seed + 1, …"""
+    joined = dict(entries[0][0])
+    if len(entries) == 1 or joined.get("exact"):
+        return joined
+    pools: dict[tuple, dict] = defaultdict(dict)  # where → {seed: measurement}
+    for entry, seed in entries:
+        lists = {(name,): entry[name] for name in ("runs", "improved", "values", "against") if name in entry}
+        lists |= {("otherwise", name): runs for name, runs in entry.get("otherwise", {}).items()}
+        if "value" in entry and "runs" not in entry:
+            lists["runs",] = [entry["value"]]
+        for where, values in lists.items():
+            given = entry.get("seeds", ())
+            seeds = given if len(given) == len(values) else range(seed, seed + len(values))
+            for one, value in zip(seeds, values, strict=True):
+                pools[where].setdefault(one, value)
+    joined["otherwise"] = {}
+    for (name, *key), by_seed in pools.items():
+        if key:
+            joined["otherwise"][key[0]] = list(by_seed.values())
+        else:
+            joined[name] = list(by_seed.values())
+    return joined
+
+
+def judge_all(
+    items: Mapping[str, Mapping],
+    records: Mapping[str, Mapping],
+    tests: Mapping[str, Sequence[Mapping]] = {},
     *,
-    drawn: bool = False,
-    claims: Sequence[Mapping] = (),
-    inconsistent: Sequence[str] = (),
+    drawn: Collection[str] = (),
     behind: str = "",
-) -> Verdict:
-    """The verdict on an item.
+    inconsistent: Mapping[str, Sequence[str]] = {},
+    undemonstrated: Collection[str] = (),
+) -> dict[str, Verdict]:
+    """{item: its verdict} for the ``items`` of one notebook.
 
-    ``entry`` is what was recorded for it. ``drawn`` says whether its figure exists. ``claims`` are the report's claims,
-    as tested by the notebook. ``inconsistent`` lists how the report contradicts itself on a setting. ``behind`` says
-    why this run does not use the report's settings.
+    ``records`` and ``tests`` are what it recorded and tested. ``drawn`` names the items with a figure. ``behind`` says
+    why its runs are not at the report's settings. ``inconsistent`` lists how a report contradicts itself on a setting.
+    Errata that are ``undemonstrated`` explain nothing.
     """
-    if entry is None and not drawn:
-        return Verdict("not yet")
-    elsewhere = _not_comparable(item, entry)
-    if item["class"] == "setting":
-        return _setting(item, entry or {}, inconsistent)
-    if item["class"] == "measured":
-        if entry is None or not ({"value", "runs"} & set(entry)):
-            return Verdict("not yet", "no value was recorded")
-        if elsewhere or (behind and not item.get("exact")):
-            return Verdict("not comparable", elsewhere or behind)
-        return _measured(item, entry)
-    if claims:
-        return _claimed(claims)
-    if elsewhere:
-        return Verdict("not comparable", elsewhere)
-    if item["class"] == "picture":
-        return Verdict("drawn")
-    asserts = item.get("asserts", True)
-    return Verdict("undecided", "none of its claims was tested") if asserts else Verdict("answered")
+    rows = defaultdict(list)
+    for name, item in items.items():
+        rows[item.get("row_of")].append(name)
+    pools, found = _pools(items, records), {}
+    for name, item in items.items():
+        entry = records.get(name)
+        statements = _statements(item, tests.get(name, ()), _closed(item, entry, behind))
+        if entry is None and name not in drawn and not statements:
+            verdict = Verdict("not yet")
+        elif item["class"] == "setting":
+            verdict = _setting(item, entry or {}, inconsistent.get(name, ()))
+        elif item["class"] != "measured":
+            verdict = _said(item, statements, _closed(item, entry, behind))
+        else:
+            family = len(rows[item["row_of"]]) if "row_of" in item else 0
+            verdict = _measured(item, entry, _closed(item, entry, behind), pools, family, undemonstrated)
+        found[name] = verdict._replace(statements=statements)
+    for name in rows.keys() & items.keys():
+        if found[name].word not in ("not yet", "not comparable"):
+            table = _table({row: found[row] for row in rows[name]}, items)
+            found[name] = table._replace(statements=found[name].statements)
+    return found
 
 
-def _not_comparable(item: Mapping, entry: Mapping | None) -> str:
-    """Why nothing can be held against the reported value; empty if ``data`` says that it was measured on its data."""
+def _closed(item: Mapping, entry: Mapping | None, behind: str) -> str:
+    """Why nothing can be held against the report here; empty if our runs are comparable."""
+    if item["class"] == "setting" or item.get("exact"):
+        behind = ""
     value = (entry or {}).get("value")
     its_own = "data" in item and isinstance(value, Mapping) and value.get("data") == item["data"]
-    return "" if its_own else item.get("not_comparable", "")
+    return ("" if its_own else item.get("not_comparable", "")) or behind
 
 
 def _setting(item: Mapping, entry: Mapping, inconsistent: Sequence[str]) -> Verdict:
@@ -95,35 +208,226 @@ def _setting(item: Mapping, entry: Mapping, inconsistent: Sequence[str]) -> Verd
     return Verdict("changed", f"{other} here") if other else Verdict("used as stated")
 
 
-def _claimed(claims: Sequence[Mapping]) -> Verdict:
-    """Contradicted if any claim is; otherwise undecided if any claim is; otherwise supported."""
-    if against := [c["statement"] for c in claims if c["contradicted"]]:
-        return Verdict("contradicted", "; ".join(against))
-    if not_shown := [c["statement"] for c in claims if not c["supported"]]:
-        return Verdict("undecided", "; ".join(not_shown))
-    return Verdict("supported", "; ".join(c["statement"] for c in claims))
-
-
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
-def _measured(item: Mapping, entry: Mapping) -> Verdict:
-    """Reproduced if every reported number lies in the prediction interval of our runs at the report's settings."""
-    target, runs = targets(item), [leaves(run) for run in entry.get("runs") or [entry["value"]]]
-    if absent := [name for name in target if any(name not in run for run in runs)]:
+def _pools(items: Mapping, records: Mapping) -> dict[tuple, tuple[float, int]]:
+    """{(pool, column): (s, degrees of freedom)} over distinct trainings; without those whose spreads differ.
+
+    Runs that two items share count once. An item with one number has no column.
+    """
+    members = defaultdict(set)
+    for name, item in items.items():
+        entry = records.get(name, {})
+        for runs in (entry.get("runs") or [], *entry.get("otherwise", {}).values()) if "pool" in item else ():
+            for path in targets(item):
+                values = tuple(leaves(run).get(path) for run in runs)
+                if len(values) > 1 and all(isinstance(value, int | float) for value in values):
+                    members[_pool(item, path)].add(values)
+    found = {key: intervals.pool(sorted(groups)) for key, groups in members.items()}
+    return {key: pooled for key, pooled in found.items() if pooled}
+
+
+def _pool(item: Mapping, path: tuple[str, ...]) -> tuple:
+    return item.get("pool"), path[-1:] if len(targets(item)) > 1 else ()
+
+
+def _measured(
+    item: Mapping, entry: Mapping | None, closed: str, pools: Mapping, family: int, undemonstrated: Collection
+) -> Verdict:
+    """The verdict on the numbers of an item; ``family`` is the number of rows of the table that it is one row of."""
+    if not {"value", "runs"} & set(entry or ()):
+        return Verdict("not yet", "no value was recorded")
+    target, runs = targets(item), entry.get("runs") or [entry["value"]]
+    marks = ["read off a plot"] if item.get("read_off") else []
+    plainly = {_label(name): _mean([leaves(run).get(name) for run in runs]) for name in target}
+    if closed:
+        return Verdict("not comparable", closed, tuple(marks), plainly)
+    if absent := [name for name in target if any(name not in leaves(run) for run in runs)]:
         return Verdict("not yet", f"the chapter recorded nothing for {_names(absent)}")
-    exact = item.get("exact", False)
-    if len(runs) == 1 and not exact:
-        return Verdict("undecided", "one run has no interval")
-    misses = {name: _miss(item, name, theirs, [run[name] for run in runs], entry) for name, theirs in target.items()}
-    misses = {name: side for name, side in misses.items() if side}
-    if not misses:
-        return Verdict("reproduced", "equal" if exact else f"in the 95 % interval of {len(runs)} runs")
-    if len(target) == 1:
-        return Verdict("not reproduced", f"ours is {misses.popitem()[1]}")
-    grouped = {side: _names([name for name in misses if misses[name] == side]) for side in misses.values()}
-    listed = "; ".join(f"{side}: {names}" for side, names in grouped.items())
-    return Verdict("not reproduced", f"{len(misses)} of {len(target)}; ours is {listed}")
+    needs_spread = not (item.get("exact") or "draws" in item or all(_pool(item, name) in pools for name in target))
+    if len(runs) < 2 and needs_spread:
+        return Verdict("undecided", "one run has no interval: at least two seeds are needed", tuple(marks), plainly)
+    bands = _bands(item, entry, runs, pools, family)
+    missed, rejected = _rejected(item, target, bands)
+    numbers = {_label(name): {**band, "missed": missed.get(name, "")} for name, band in bands.items()}
+    rival, inside, distance = _nearest_rival(item, entry, target, bands)
+    if "as_programmed" in item and not rejected:
+        marks.append(f"as programmed ({item['as_programmed']})")
+    if better := beaten(item, entry):
+        marks.append(better)
+    if rejected:
+        why = _missing_text(missed, len(target))
+        for name, others in entry.get("otherwise", {}).items():
+            erratum, _, there = name.partition(": ")
+            fits = not _rejected(item, target, _bands(item, entry, others, pools, family))[1]
+            if fits and erratum not in undemonstrated:
+                marks.append(f"explained by {erratum}: fits {there or 'there'}")
+        return Verdict("not reproduced", why, tuple(marks), numbers, rival)
+    few = f"{_missing_text(missed, len(target))}, as chance explains" if missed else ""
+    if not rival:
+        return Verdict("compatible", "; ".join(filter(None, ("no rival is named", few))), tuple(marks), numbers)
+    if inside:
+        settled = _sharper(bands, distance)
+        return Verdict("compatible", "; ".join(filter(None, (settled, few))), tuple(marks), numbers, rival)
+    return Verdict("reproduced", few, tuple(marks), numbers, rival)
+
+
+def _mean(values: Sequence) -> dict:
+    """Mean and n, or the different words."""
+    if any(value is None or isinstance(value, bool | str) for value in values):
+        return {"values": sorted({"–" if value is None else str(value) for value in values}), "n": len(values)}
+    return {"mean": statistics.fmean(values), "n": len(values)}
+
+
+def _bands(item: Mapping, entry: Mapping, runs: Sequence, pools: Mapping, family: int) -> dict[tuple, dict]:
+    """{name of a number: low, high, the wider ends "far", mean, n, and s where there is one}."""
+    target, found = targets(item), [leaves(run) for run in runs]
+    ours = {name: [run[name] for run in found] for name in target}
+    possible = item.get("possible", (-math.inf, math.inf))
+    further = item.get("draws", 0)
+    draws, unit = entry.get("draws", further), 1 if possible[-1] == further else further  # a count, or a share
+    counts = {name: [round(v * (draws if unit > 1 else 1)) for v in values] for name, values in ours.items() if further}
+    excess = intervals.dispersion(list(counts.values()), draws) if further else 1.0
+    bands = {}
+    for name, values in ours.items():
+        band, ends = _mean([str(v) for v in values] if isinstance(target[name], bool | str) else values), []
+        if "values" in band:
+            bands[name] = band
+            continue
+        for level in (LEVEL, LEVEL / (family or len(target))):
+            if item.get("exact"):
+                ends.append((min(values), max(values)))
+            elif further:
+                low, high = intervals.count_prediction(counts[name], draws, further, level, excess=excess)
+                ends.append((low / unit, high / unit))
+            else:
+                pooled = pools.get(_pool(item, name))
+                if not pooled and not intervals.deviation(values):  # all equal: known no better than as printed
+                    pooled = (2 * half_digit(target[name], item.get("decimals")) * intervals.WHOLE, len(values) - 1)
+                ends.append(intervals.prediction(values, level, pooled=pooled, possible=possible))
+                s, degrees = pooled or (intervals.deviation(values), len(values) - 1)
+                band |= {"spread": s, "degrees": degrees}
+        (low, high), far = ends
+        bands[name] = band | {"low": low, "high": high, "far": list(far)} | ({"excess": excess} if excess > 1 else {})
+    return bands
+
+
+def _rejected(item: Mapping, values: Mapping, bands: Mapping) -> tuple[dict[tuple, str], bool]:
+    """({name: how ours are, lower, higher or different, for the ``values`` outside}, whether that refutes them).
+
+    Of fewer than five numbers none may miss. Of five or more, chance explains misses unless so many would come in fewer
+    than 5 % of cases, or one of them lies outside the interval at 5 % over their number.
+    """
+    missed = {name: side for name, value in values.items() if (side := _side(item, name, value, bands[name]))}
+    if len(values) < MANY or not missed:
+        return missed, bool(missed)
+    far = any(_side(item, name, values[name], bands[name], far=True) for name in missed)
+    return missed, far or by_chance(len(missed), len(values)) < LEVEL
+
+
+def by_chance(misses: int, of: int) -> float:
+    """The probability that as many of ``of`` right numbers, or more, lie outside their 95 % intervals."""
+    from scipy.stats import binom
+
+    return float(binom.sf(misses - 1, of, LEVEL))
+
+
+def _side(item: Mapping, name: tuple, value: object, band: Mapping, far: bool = False) -> str:
+    """ "" if a number agrees with our runs; otherwise how ours are: lower, higher or different."""
+    if "values" in band:
+        return "" if band["values"] == [str(value)] else "different"
+    low, high = band["far"] if far else (band["low"], band["high"])
+    slack = half_digit(value if name not in (t := targets(item)) else t[name], item.get("decimals")) * (1 + 1e-9)
+    bound = {"range": ("at least", "at most")[name[-1:] == ("1",)]}.get(item.get("bound"), item.get("bound"))
+    if high < value - slack and bound != "at most":
+        return "lower"
+    return "higher" if low > value + slack and bound != "at least" else ""
+
+
+def rivals(item: Mapping, entry: Mapping) -> dict[str, dict[tuple, float]]:
+    """{what it is: its numbers, by name} for the rivals of the item and those that the notebook measured.
+
+    Raises ValueError for one that is not built like the item's numbers.
+    """
+    target, found = targets(item), {}
+    for named in item.get("rivals", ()):
+        found[f"{named['what']} ({named['from']})"] = named["value"]
+    for what, value in (found | {f"{k} (measured)": v for k, v in entry.get("rivals", {}).items()}).items():
+        numbers = leaves(value)
+        if set(numbers) == {()} and len(target) == 1:
+            numbers = {next(iter(target)): value}
+        found[what] = {name: number for name, number in numbers.items() if name in target}
+        if not found[what]:
+            raise ValueError(f"{item.get('id')}: rival {what!r} has none of the numbers {_names(list(target))}")
+    return found
+
+
+def _nearest_rival(item: Mapping, entry: Mapping, target: Mapping, bands: Mapping) -> tuple[str, bool, float]:
+    """(the nearest rival with its place, whether one lies inside, how far it lies in half-widths of the interval)."""
+    placed = []
+    for what, numbers in rivals(item, entry).items():
+        away = max(_distance(number, bands[name]) for name, number in numbers.items())
+        placed.append((away, what, numbers, not _rejected(item, numbers, bands)[1]))
+    if not placed:
+        return "", False, math.inf
+    away, what, numbers, _ = min(placed, key=lambda rival: (not rival[3], rival[0]))
+    shown = f" {_short(next(iter(numbers.values())))}" if len(numbers) == 1 else ""
+    inside = any(rival[3] for rival in placed)
+    return f"{what}{shown}, {'inside' if inside else 'outside'}", inside, away
+
+
+def _distance(number: object, band: Mapping) -> float:
+    if "values" in band:
+        return 0.0 if band["values"] == [str(number)] else math.inf
+    half = (band["high"] - band["low"]) / 2
+    gap = abs(number - (band["high"] + band["low"]) / 2)
+    return gap / half if half else (math.inf if gap else 0.0)
+
+
+def _sharper(bands: Mapping, distance: float) -> str:
+    """How many seeds would tell the nearest rival apart, if mean and spread stay as they are."""
+    (band,) = bands.values() if len(bands) == 1 else ({},)
+    if not band.get("spread"):
+        return "a rival lies inside"
+    gap = distance * (band["high"] - band["low"]) / 2
+    pooled = band["degrees"] - band["n"] + 1
+    for n in range(band["n"] + 1, 101):
+        if intervals.quantile(n - 1 + pooled) * band["spread"] * math.sqrt(1 + 1 / n) < gap:
+            return f"a rival lies inside: about {n} seeds would tell it apart"
+    return "a rival lies inside, within the spread of single runs: no number of seeds tells it apart"
+
+
+def _missing_text(missed: Mapping[tuple, str], of: int) -> str:
+    if of == 1:
+        return f"ours is {next(iter(missed.values()))}"
+    grouped = {side: _names([name for name in missed if missed[name] == side]) for side in missed.values()}
+    return f"{len(missed)} of {of} miss; ours is " + "; ".join(f"{side}: {names}" for side, names in grouped.items())
+
+
+def _table(rows: Mapping[str, Verdict], items: Mapping) -> Verdict:
+    """A table counts its rows. It reproduces if all do, or all but as many as chance explains."""
+    counts = Counter(row.word for row in rows.values())
+    judged = sum(counts[word] for word in ("reproduced", "compatible", "not reproduced"))
+    missed = [name for name, row in rows.items() if row.word == "not reproduced"]
+    inside = counts["reproduced"] + counts["compatible"]
+    why = f"{inside} of {len(rows)} rows; {LEVEL * len(rows):.1f} expected to miss by chance"
+    if missed:
+        why += f"; missed: {', '.join(items[name]['title'].rpartition(': ')[2] for name in missed)}"
+        explained = sum(any(mark.startswith("explained") for mark in rows[name].marks) for name in missed)
+        why += f" ({explained} explained)" if explained else ""
+    far = any(
+        _side(items[name], path, value, band, far=True)
+        for name in missed
+        for path, value in targets(items[name]).items()
+        if (band := rows[name].numbers[_label(path)])
+    )
+    if missed and (len(rows) < MANY or far or by_chance(len(missed), len(rows)) < LEVEL):
+        return Verdict("not reproduced", why)
+    if judged < len(rows):
+        return Verdict("undecided", f"{why}; {len(rows) - judged} without an interval")
+    weak = f"; a rival inside, or none named, in {counts['compatible']}" if counts["compatible"] else ""
+    return Verdict("compatible" if weak else "reproduced", why + weak)
 
 
 def beaten(item: Mapping, entry: Mapping | None) -> str:
@@ -131,51 +435,20 @@ def beaten(item: Mapping, entry: Mapping | None) -> str:
 
     The whole interval of our runs must be better than the reported value, for every number that is compared.
     """
-    if item["class"] != "measured" or item["better"] not in ("higher", "lower") or _not_comparable(item, entry):
-        return ""
     runs = [leaves(run) for run in (entry or {}).get("improved", [])]
     target, gains = targets(item), []
-    if len(runs) < 2 or any(name not in run for name in target for run in runs):
+    if item["better"] not in ("higher", "lower") or len(runs) < 2 or _closed(item, entry, ""):
         return ""
-    want = "higher" if item["better"] == "higher" else "lower"
+    if any(name not in run for name in target for run in runs):
+        return ""
     for name, theirs in target.items():
         ours = [run[name] for run in runs]
-        if _miss({**item, "exact": False, "bound": ""}, name, theirs, ours, entry) != want:
+        low, high = intervals.prediction(ours)
+        slack = half_digit(theirs, item.get("decimals"))
+        if (low <= theirs + slack) if item["better"] == "higher" else (high >= theirs - slack):
             return ""
         gains.append(abs(statistics.fmean(ours) - theirs))
     return f"beaten by {min(gains):.3g}" if gains else ""
-
-
-def _miss(item: Mapping, name: tuple, theirs: object, ours: list, entry: Mapping) -> str:
-    """ "" if a reported number agrees with our runs; otherwise how ours are: lower, higher or different."""
-    if isinstance(theirs, bool | str) or any(isinstance(value, bool | str) for value in ours):
-        return "" if all(value == theirs for value in ours) else "different"
-    if item.get("exact"):
-        low, high = min(ours), max(ours)
-    else:
-        level = LEVEL / item.get("family", len(targets(item)))
-        low, high = prediction(ours, entry.get("images"), level)
-    slack = half_digit(theirs, item.get("decimals")) * (1 + 1e-9)
-    bound = {"range": ("at least", "at most")[name[-1:] == ("1",)]}.get(item.get("bound"), item.get("bound"))
-    if high < theirs - slack and bound != "at most":
-        return "lower"
-    return "higher" if low > theirs + slack and bound != "at least" else ""
-
-
-def prediction(values: Sequence[float], images: int | None = None, level: float = LEVEL) -> tuple[float, float]:
-    """Interval that contains one further run with probability 1 − ``level``, by Student's t over two or more runs.
-
-    For a share of ``images`` test images, the sampling error is added.
-    """
-    from scipy.stats import norm, t  # takes a second to import
-
-    n, mean = len(values), statistics.fmean(values)
-    if n < 2:
-        raise ValueError(f"an interval needs two runs or more, got {n}: record one value per seed with runs=")
-    half = t.ppf(1 - level / 2, n - 1) * statistics.stdev(values) * math.sqrt(1 + 1 / n)
-    if images and 0 <= mean <= 1:
-        half = math.hypot(half, norm.ppf(1 - level / 2) * math.sqrt(mean * (1 - mean) / images))
-    return mean - half, mean + half
 
 
 def half_digit(number: float, decimals: int | None = None) -> float:
@@ -204,4 +477,263 @@ def targets(item: Mapping) -> dict[tuple[str, ...], object]:
 
 
 def _names(paths: list[tuple[str, ...]]) -> str:
-    return ", ".join(" ".join(path) or "the value" for path in paths)
+    return ", ".join(map(_label, paths))
+
+
+def _label(path: tuple[str, ...]) -> str:
+    return " ".join(path) or "value"
+
+
+# --- sentences -------------------------------------------------------------------------------------------------------
+
+
+def comparisons(
+    what: str,
+    values: object,
+    *,
+    against: object = None,
+    above: float | None = None,
+    below: float | None = None,
+    between: Sequence[float] | None = None,
+    equals: float | None = None,
+    matters: float | None = None,
+    ours: bool | None = None,
+    of: int | None = None,
+    share: bool = False,
+    exact: bool = False,
+    elsewhere: str = "",
+    seed: int = 0,
+) -> list[dict]:
+    """What a test measured, as it is stored: one comparison, or one for each name in ``against``.
+
+    ``values`` are measurements by seed, for ``seed``, ``seed + 1``, …, or {seed: value}; a single number if ``exact``.
+    ``against`` is subtracted seed by seed; a list of another length is an independent group. Exactly one place is
+    given: ``above`` or ``below`` a threshold, ``between`` two, or what an exact value ``equals``. ``ours`` says whether
+    a threshold other than 0 is our choice. ``matters`` is the smallest difference that would matter. ``of`` says that
+    values are counts among so many random draws, ``share`` that they are shares. ``elsewhere`` says in what these runs
+    are not at the report's settings.
+
+    Raises TypeError for truth values, ValueError for arguments that do not fit together.
+    """
+    if isinstance(against, Mapping) and all(isinstance(other, Mapping | list | tuple) for other in against.values()):
+        given = {"above": above, "below": below, "between": between, "equals": equals, "matters": matters, "ours": ours}
+        given |= {"of": of, "share": share, "exact": exact, "elsewhere": elsewhere, "seed": seed}
+        return [
+            test
+            for name, other in against.items()
+            for test in comparisons(f"{what}, against {name}", values, against=other, **given)
+        ]
+    places = {"above": above, "below": below, "between": between, "equals": equals}
+    where = {name: place for name, place in places.items() if place is not None}
+    if len(where) != 1:
+        raise ValueError(f"{what}: give exactly one of {', '.join(places)}; got {', '.join(where) or 'none'}")
+    ((name, place),) = where.items()
+    ends = list(place) if name == "between" else [place]
+    if name == "between" and (len(ends) != 2 or ends[0] >= ends[1]):
+        raise ValueError(f"{what}: between= takes a lower and an upper end, got {ends}")
+    if name == "equals" and not exact:
+        raise ValueError(f"{what}: equals= is for exact values; with runs, use between=")
+    if any(ends) and ours is None and name != "equals":
+        raise ValueError(f"{what}: say whether the threshold {place} is the report's (ours=False) or ours (ours=True)")
+    if matters is not None and (name not in ("above", "below") or any(ends) or matters <= 0):
+        raise ValueError(f"{what}: matters= is a difference above 0 and belongs to above=0 or below=0")
+    seeds, measured = _by_seed(what, values, seed, exact)
+    test = {"what": what, "values": measured, name: ends if name == "between" else place}
+    if against is not None:
+        others, theirs = _by_seed(what, against, seed, exact)
+        if seeds != others and len(seeds) == len(others):
+            raise ValueError(f"{what}: values are for seeds {seeds}, against for {others}")
+        test["against"] = theirs
+    if seeds != [seed + i for i in range(len(seeds))]:
+        test["seeds"] = seeds
+    more = {"matters": matters, "ours": ours, "of": of, "share": share, "exact": exact, "elsewhere": elsewhere}
+    return [test | {key: value for key, value in more.items() if value}]
+
+
+def _by_seed(what: str, values: object, seed: int, exact: bool) -> tuple[list[int], list[float]]:
+    """Seeds, and a number for each."""
+    if exact and not isinstance(values, Mapping | list | tuple):
+        values = [values]
+    if not isinstance(values, Mapping):
+        values = {seed + i: value for i, value in enumerate(values)}
+    if not values or (exact and len(values) > 1):
+        raise ValueError(f"{what}: give {'one exact value' if exact else 'a measurement for each seed'}")
+    for value in values.values():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{what}: hand in measurements by seed, not {value!r}: the verdict is computed from them")
+    return [int(each) for each in values], list(values.values())
+
+
+def weigh(test: Mapping) -> dict:
+    """The verdict that one comparison gives, with its mean, its 95 % interval, n, and what would settle it."""
+    values, others = test["values"], test.get("against", [])
+    paired = len(values) == len(others)
+    if paired:
+        values, others = [a - b for a, b in zip(values, others, strict=True)], []
+    draws = test.get("of")
+    if draws:
+        values, others = [v / draws for v in values], [v / draws for v in others]
+    mean = statistics.fmean(values) - (statistics.fmean(others) if others else 0)
+    low, high = (mean, mean) if test.get("exact") else intervals.interval(values, others)
+    if draws and not test.get("against"):  # no narrower than what the draws leave open
+        drawn = intervals.share_interval(sum(test["values"]), draws * len(values))
+        alone = len(values) == 1
+        low, high = (drawn[0], drawn[1]) if alone else (min(low, drawn[0]), max(high, drawn[1]))
+    if (draws or test.get("share")) and not test.get("against"):
+        low, high = max(low, 0.0), min(high, 1.0)
+    word = _placed(test, low, high)
+    turned = [_placed(test, low, high, factor) for factor in (0.5, 2)]
+    why = ""
+    if any(other != word for other in turned):
+        word, why = "undecided", "it turns with our threshold at half or at twice its value"
+    elif word == "undecided":
+        why = _seeds_needed(test, values, others, mean)
+    ends = {"low": low, "high": high} if math.isfinite(low) else {}
+    n = draws if draws and len(values) == 1 else len(values)
+    return {"verdict": word, "mean": mean, "n": n, **ends, **({"why": why} if why else {})}
+
+
+def _placed(test: Mapping, low: float, high: float, factor: float = 1.0) -> str:
+    """The verdict if thresholds of ours are ``factor`` times as large."""
+
+    def scaled(threshold: float) -> float:
+        if not test.get("ours"):
+            return threshold
+        if (test.get("of") or test.get("share")) and not test.get("against") and 0 <= threshold <= 1:
+            return factor * threshold / (1 - threshold + factor * threshold)  # the odds
+        return factor * threshold
+
+    if "equals" in test:
+        agrees = abs(low - test["equals"]) <= half_digit(test["equals"]) * (1 + 1e-9)
+        return "supported" if agrees else "contradicted"
+    if "matters" in test and -factor * test["matters"] <= low <= high <= factor * test["matters"]:
+        return "contradicted"
+    if "between" in test:
+        least, most = map(scaled, test["between"])
+        inside, outside = least <= low and high <= most, high < least or low > most
+    elif "above" in test:
+        inside, outside = low > scaled(test["above"]), high <= scaled(test["above"])
+    else:
+        inside, outside = high < scaled(test["below"]), low >= scaled(test["below"])
+    return "supported" if inside else "contradicted" if outside else "undecided"
+
+
+def _seeds_needed(test: Mapping, values: Sequence[float], others: Sequence[float], mean: float) -> str:
+    """About how many seeds would decide, if mean and spread stay as they are."""
+    if min(map(len, filter(None, (values, others)))) < 2:
+        return "one seed has no interval: at least two are needed"
+    ends = test.get("between") or [test.get("above", test.get("below"))]
+    gaps = [min(abs(mean - end) for end in ends)]
+    if "matters" in test:
+        gaps.append(test["matters"] - abs(mean))
+    spread = math.sqrt(sum(intervals.deviation(group) ** 2 for group in (values, others) if group))
+    for n in range(len(values) + 1, 1001):
+        if intervals.quantile(n - 1) * spread / math.sqrt(n) < max(gaps):
+            return f"about {n} seeds would decide"
+    return "more than 1,000 seeds would be needed"
+
+
+def quotations(item: Mapping) -> dict[str, str]:
+    """{words of the report: why they are left aside, or ""} of an item."""
+    entries = [{"quote": entry} if isinstance(entry, str) else entry for entry in item.get("says", ())]
+    return {entry["quote"]: entry.get("aside", "") for entry in entries}
+
+
+def _statements(item: Mapping, tests: Sequence[Mapping], closed: str) -> tuple[Verdict, ...]:
+    """A verdict on each sentence; of a number or a setting, only on those that were tested."""
+    found = []
+    for quote, aside in quotations(item).items():
+        named = [test for test in tests if test["quote"] == quote]
+        if aside:
+            found.append(Verdict("left aside", aside, quote=quote))
+        elif named:
+            found.append(_sentence(named, closed)._replace(quote=quote))
+        elif item["class"] in ("picture", "question"):
+            found.append(Verdict("not comparable", closed, quote=quote) if closed else Verdict("untested", quote=quote))
+    return tuple(found)
+
+
+def _sentence(tests: Sequence[Mapping], closed: str) -> Verdict:
+    """Contradicted if one comparison contradicts it, supported if all support it, else undecided."""
+    weighed = {test["what"]: weigh(test) for test in tests}
+    if closed and not all(test.get("exact") for test in tests):
+        return Verdict("not comparable", closed, numbers=weighed)
+    if elsewhere := [test["elsewhere"] for test in tests if test.get("elsewhere")]:
+        return Verdict("not comparable", "; ".join(dict.fromkeys(elsewhere)), numbers=weighed)
+    words = {what: found["verdict"] for what, found in weighed.items()}
+    for word in ("contradicted", "undecided"):
+        if word in words.values():
+            named = [what for what in words if words[what] == word]
+            why = next((weighed[what]["why"] for what in named if "why" in weighed[what]), "")
+            return Verdict(word, "; ".join(filter(None, (", ".join(named) if len(words) > 1 else "", why))), numbers=weighed)
+    return Verdict("supported", numbers=weighed)
+
+
+def _said(item: Mapping, statements: Sequence[Verdict], closed: str) -> Verdict:
+    """A picture or a question: the worst verdict on its sentences, and how many there are of each."""
+    judged = [statement for statement in statements if statement.word != "left aside"]
+    if not judged:
+        if closed:
+            return Verdict("not comparable", closed)
+        if statements or not item.get("asserts", True):
+            return Verdict("drawn" if item["class"] == "picture" else "answered")
+        return Verdict("untested", "its words are not quoted yet")
+    counts = Counter(statement.word for statement in judged)
+    word = next((word for word in WORST_FIRST if counts[word]), "supported")
+    if len(judged) == 1:
+        return judged[0]._replace(quote="")
+    return Verdict(word, ", ".join(f"{n} {each}" for each, n in counts.most_common()))
+
+
+# --- in words --------------------------------------------------------------------------------------------------------
+
+
+def lines(item: Mapping, verdict: Verdict) -> list[tuple[str, str, Verdict]]:
+    """(the report's words or number, ours with its interval, the verdict): one line for a number, one a sentence."""
+    found = []
+    if item["class"] in ("measured", "setting") or not verdict.statements:
+        stated = item.get("comparable", item.get("reported")) if item["class"] == "measured" else item.get("reported")
+        target = targets(item) if item["class"] == "measured" else {}
+        theirs = _short(next(iter(target.values()))) if len(target) == 1 else _short(stated)
+        found.append((theirs, numbers_text(verdict), verdict))
+    return found + [(f"“{each.quote}”", numbers_text(each), each) for each in verdict.statements]
+
+
+def numbers_text(verdict: Verdict, most: int = 3) -> str:
+    """Means with their 95 % intervals and n."""
+    named = len(verdict.numbers) > 1 or verdict.quote
+    texts = []
+    for name, band in list(verdict.numbers.items())[:most]:
+        text = ", ".join(band["values"]) if "values" in band else _short(band["mean"])
+        if "low" in band and band["low"] < band["high"]:
+            text += f" ({_short(band['low'])} to {_short(band['high'])}; n = {band['n']})"
+        elif band["n"] == 1 and "low" not in band:
+            text += " (n = 1)"
+        texts.append(f"{name}: {text}" if named else text)
+    more = len(verdict.numbers) - most
+    return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")
+
+
+def text(verdict: Verdict) -> str:
+    """The mark and the word, what stands beside it, and why."""
+    texts = (f"{VERDICTS[verdict.word][0]} {verdict.word}", *verdict.marks, verdict.why)
+    return "; ".join(text for text in texts if text)
+
+
+def heap(word: str) -> str:
+    """Which of the four heaps a verdict belongs to."""
+    return next(name for name, words in HEAPS.items() if word in words)
+
+
+def cut(text: str, limit: int = 160) -> str:
+    """One line, cut to a width that a page can show."""
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_short(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_short, value)) + "]"
+    return "" if value is None else f"{value + 0.0:.4g}" if isinstance(value, float) else str(value)
