@@ -258,7 +258,9 @@ class Book:
     def _shown(self, what: str, holds: bool | None, values: object, numbers: object, comparison: dict) -> dict:
         """Whether a claim holds, and the numbers or comparisons behind it."""
         if not what.strip() or (holds is None) == (values is None):
-            raise ValueError(f"{what!r}: state a sentence, and give either holds or values= with a place such as above=0")
+            raise ValueError(
+                f"{what!r}: state a sentence, and give either holds or values= and a place such as above=0"
+            )
         if values is None:
             holds = plain(holds)
             if not isinstance(holds, bool):

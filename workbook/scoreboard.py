@@ -6,7 +6,6 @@ Verdicts come from ``workbook.verdicts``; this module reads the records and writ
 import html
 import json
 import os
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,55 +14,60 @@ from typing import NamedTuple
 from lib.atomic import write_atomic
 from workbook.paths import BUILD, FIGURES, ROOT, results_dir
 from workbook.records import errata, load_results, reports
-from workbook.verdicts import VERDICTS, beaten, judge, leaves, targets
+from workbook.verdicts import HEAPS, VERDICTS, WORST_FIRST, Verdict, cut, demonstrates, judge_runs, lines, text
 
-WIDEST_CELL = 160
 HEADING = "## How much reproduces"  # a heading of the README; this module writes the section below it
-MISSES = ("not reproduced", "contradicted", "inconsistent")
+NONE = "none known"  # in the column of errata
 
 
 class Row(NamedTuple):
-    """One item, its verdict, and the evidence for it."""
+    """One number, table, setting, or sentence of an item, its verdict, and the evidence for it."""
 
     item: dict
-    verdict: str
-    why: str
-    beaten: str
-    reported: str
+    reported: str  # the report's number, or its words in quotation marks
     ours: str
-    errors: str  # "sound", or the errata that name the item
-    figure: str | None
+    verdict: Verdict
+    errors: str
+    figure: str | None  # of the item, in its first row
     alt: str
+
+    @property
+    def result(self) -> tuple[str, str]:
+        """What the row is counted as: a table and its rows are one result, a sentence quoted twice is one statement."""
+        if self.verdict.quote:
+            return self.item["report"], " ".join(self.verdict.quote.casefold().split())
+        return self.item["report"], self.item.get("row_of", self.item.get("result", self.item["id"]))
 
 
 def rows(profile: str = "full", seeds: Sequence[int] = (0,)) -> list[Row]:
-    """A row for every item, in the order of ``data/reports.toml``. With several seeds, their runs are pooled."""
+    """The rows of every item, in the order of ``data/reports.toml``. Several seeds are merged."""
     found, shown = _found(profile, seeds), demonstrated(profile, seeds)
-    why = {n["id"]: f"not at the report's settings yet: {n['why']}" for n in reports().get("notebook", [])}
+    verdicts = {notebook: judge_runs(notebook, runs, profile) for notebook, runs in found.items()}
     table = []
     for item in reports()["item"]:
         name, notebook = item["id"], item["notebook"]
-        runs = found.get(notebook, [])
-        entry = _pooled([run["items"][name] for run in runs if name in run["items"]])
-        figure = next((run["figures"][name] for run in runs if name in run["figures"]), None)
-        named = [error for error in errata() if name in error["items"]]
-        verdict = judge(
-            item,
-            entry,
-            drawn=figure is not None,
-            claims=[claim for run in runs[:1] for claim in run.get("reported_claims", {}).get(name, [])],
-            inconsistent=[e["title"] for e in named if e["kind"] == "inconsistent" and shown[e["id"]] is not False],
-            behind=why.get(notebook, "") if profile == "full" else f"profile {profile} trains on few images",
-        )
-        errors = ", ".join(e["id"] + " (not demonstrated)" * (shown[e["id"]] is False) for e in named)
+        verdict = verdicts.get(notebook, {}).get(name, Verdict("not yet"))
+        figure = next((run["figures"][name] for run in found.get(notebook, []) if name in run["figures"]), None)
+        named = [error["id"] for error in errata() if name in error["items"]]
+        errors = ", ".join(e + " (not demonstrated)" * (shown[e] is False) for e in named) or NONE
         path, alt = (f"{notebook}/{figure['file']}", figure["alt"]) if figure else (None, "")
-        stated = item.get("comparable", item.get("reported")) if item["class"] == "measured" else item.get("reported")
-        recorded = entry or {}
-        ours = _numbers(item, recorded.get("runs") or [recorded.get("value")])
-        ours += f"; improved: {_numbers(item, recorded['improved'])}" if recorded.get("improved") else ""
-        texts = (beaten(item, entry), _numbers(item, [stated]), ours, errors or "sound")
-        table.append(Row(item, *verdict, *texts, path, alt))
+        for reported, ours, judged in lines(item, verdict):
+            table.append(Row(item, reported, ours, judged, errors, path, alt))
+            path, alt = None, ""
     return table
+
+
+def counted(table: list[Row]) -> list[Row]:
+    """One row for each result and each statement: a table for its rows, else the worst of those that are one."""
+    groups: dict[tuple, list[Row]] = {}
+    for row in table:
+        groups.setdefault(row.result, []).append(row)
+    ranks = {word: rank for rank, word in enumerate((*WORST_FIRST, *VERDICTS))}
+
+    def first(row: Row) -> tuple:
+        return row.item["id"] != row.result[1], ranks[row.verdict.word]
+
+    return [min(group, key=first) for group in groups.values()]
 
 
 def _found(profile: str, seeds: Sequence[int]) -> dict[str, list[dict]]:
@@ -77,137 +81,124 @@ def demonstrated(profile: str = "full", seeds: Sequence[int] = (0,)) -> dict[str
     """{erratum: whether its chapter demonstrates it}; None where no chapter has tested it yet."""
     tested: dict[str, bool | None] = {error["id"]: None for error in errata()}
     for run in (run for runs in _found(profile, seeds).values() for run in runs):
-        for name, holds in run.get("errata", {}).items():
-            if name in tested and holds is not None:
+        for name, shown in run.get("errata", {}).items():
+            if name in tested and (holds := demonstrates(shown)) is not None:
                 tested[name] = holds and tested[name] is not False
     return tested
 
 
-def _pooled(entries: list[dict]) -> dict | None:
-    """The entries of several seeds as one; a run that two seeds share counts once."""
-    if len(entries) < 2:
-        return entries[0] if entries else None
-    runs = [run for e in entries for run in e.get("runs") or ([e["value"]] if "value" in e else [])]
-    pooled = {"runs": runs, "improved": [run for e in entries for run in e.get("improved", [])]}
-    return entries[0] | {k: list({json.dumps(run): run for run in every}.values()) for k, every in pooled.items()}
-
-
 def coverage(table: list[Row]) -> dict[str, Counter]:
-    """{report: count of each verdict}."""
+    """{report: count of each verdict}, over results and statements."""
     counts = {report["id"]: Counter() for report in reports()["report"]}
-    for row in table:
-        counts[row.item["report"]][row.verdict] += 1
+    for row in counted(table):
+        counts[row.item["report"]][row.verdict.word] += 1
     return counts
 
 
-def _numbers(item: dict, runs: list) -> str:
-    """Mean ± standard deviation over runs; for a measured item, only of the numbers that are compared."""
-    names = list(targets(item)) if item["class"] == "measured" else [()]
-    texts = []
-    for name in names:
-        found = [leaves(run).get(name, "–" if name else run) for run in runs]
-        text = _short(found[0])
-        if len(found) > 1 and all(isinstance(value, int | float) for value in found):
-            text = f"{statistics.fmean(found):.5g} ± {statistics.stdev(found):.2g} ({len(found)} runs)"
-        texts.append(text if len(names) == 1 else f"{' '.join(name)} {text}")
-    return _cut(", ".join(texts), 110)
-
-
-def _short(value: object, limit: int = 90) -> str:
-    if isinstance(value, dict):
-        text = ", ".join(f"{k} {_short(v, 40)}" for k, v in value.items())
-    elif isinstance(value, list):
-        text = "[" + ", ".join(_short(v, 40) for v in value) + "]"
-    else:
-        text = "" if value is None else f"{value + 0.0:.5g}" if isinstance(value, float) else str(value)
-    return _cut(text, limit)
-
-
-def table_cell(text: str, limit: int = WIDEST_CELL) -> str:
-    """Text for a table cell: one line, cut to a width that a page can show, with escaped pipes."""
-    return _cut(" ".join(text.split()), limit).replace("|", "\\|")
-
-
-def _cut(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def summary(table: list[Row], link: str = "", stem: str = "scoreboard") -> str:
-    """The headline numbers, and a table by report; ``link`` leads from the page to the folder of the scoreboard."""
+    """The headline in sentences, and the four heaps by report; ``link`` leads to the folder of the scoreboard."""
     counts = coverage(table)
     total = sum(counts.values(), Counter())
-    better = Counter(row.item["report"] for row in table if row.beaten)
+    heaps = {name: sum(total[word] for word in words) for name, words in HEAPS.items()}
+    missed = [row for row in counted(table) if row.verdict.word == "not reproduced"]
+    explained = sum("explained" in text(row.verdict) for row in missed)
+    wrong = sum(row.verdict.word == "reproduced" and "as programmed" in text(row.verdict) for row in counted(table))
     errors = Counter(error["report"] for error in errata())
-    wrong = sum(row.verdict == "reproduced" and row.errors != "sound" for row in table)
-    lines = [
-        f"Of {len(table)} items, **{total['reproduced']} numbers reproduce and {total['not reproduced']} do not**; "
-        f"{wrong} of the reproduced numbers are affected by an error in the report. Our improved runs beat "
-        f"{better.total()} of the reported numbers. {total['supported']} claims of the reports are supported, "
-        f"{total['contradicted']} contradicted. {total['undecided']} items are undecided and "
-        f"{total['not comparable']} not comparable, mostly because their chapters have too few runs or do not train at "
-        f"the report's settings yet. We know of {errors.total()} [errors]({link}errata.md) in the reports.\n",
-        "| | " + " | ".join(f"[{name}]({link}{stem}-{name}.md)" for name in counts) + " | all |",
-        "|---|" + "---:|" * (len(counts) + 1),
-    ]
-    numbers = {f"{VERDICTS[v][0]} {v}": {r: c[v] for r, c in counts.items()} for v in VERDICTS if total[v]}
-    numbers |= {"**items**": {r: c.total() for r, c in counts.items()}, "beaten by our runs": better, "errata": errors}
-    for name, of in numbers.items():
-        lines.append(f"| {name} | " + " | ".join(str(of[r]) for r in counts) + f" | {sum(of[r] for r in counts)} |")
-    return "\n".join(lines) + "\n"
+    judged = heaps["holds"] + heaps["fails"]
+    paragraph = (
+        f"**{heaps['fails']} of the {judged} results and statements that we could decide do not hold**: "
+        f"{total['not reproduced']} results are not reproduced ({explained} of them explained by an error of the "
+        f"report that we name), and {total['contradicted']} statements are contradicted by our runs. "
+        f"**{heaps['holds']} hold**: {total['reproduced']} results are reproduced, {wrong} of them by repeating "
+        f"an estimator that is wrong, and {total['supported']} statements are supported. For "
+        f"{heaps['cannot tell']} we cannot tell: {total['compatible']} results agree with the report, but would "
+        f"agree as well if what they stand for were not so, or nothing is named that could tell; "
+        f"{total['undecided']} are undecided, and {total['untested']} statements are untested. "
+        f"{heaps['not judged']} are not judged: {total['not comparable']} because the data, the machine or the training are "
+        f"not the report's yet; the others are settings, pictures, tasks, and {total['left aside']} statements "
+        f"that nothing could settle. A table is one result, and so is a number printed five times. We know of "
+        f"{errors.total()} [errors in the reports]({link}errata.md). One right number in twenty lies outside its "
+        f"interval by chance; [chapter 01]({link}01_feedforward/README.md) simulates how often this rule errs.\n"
+    )
+    page = [paragraph, "| | " + " | ".join(f"[{name}]({link}{stem}-{name}.md)" for name in counts) + " | all |"]
+    page.append("|---|" + "---:|" * (len(counts) + 1))
+    for name, words in HEAPS.items():
+        parts = {f"**{name}**": words} | {f"{VERDICTS[word][0]} {word}": (word,) for word in words if total[word]}
+        for label, of in parts.items():
+            cells = [sum(c[word] for word in of) for c in (*counts.values(), total)]
+            page.append(f"| {label} | " + " | ".join(map(str, cells)) + " |")
+    page.append("| errata | " + " | ".join(str(errors[report]) for report in counts) + f" | {errors.total()} |")
+    return "\n".join(page) + "\n"
 
 
-def misses(table: list[Row], stem: str = "scoreboard") -> str:
-    """What did not reproduce or is contradicted, and why, in short rows."""
-    lines = ["| item | reported | ours | why | errata |", "|---|---|---|---|---|"]
-    for row in (row for row in table if row.verdict in MISSES):
-        where = f"[{table_cell(row.item['title'], 80)}]({stem}-{row.item['report']}.md)"
-        cells = (row.reported, row.ours, f"{row.verdict}; {row.why}", row.errors)
-        lines.append(f"| {where} | " + " | ".join(table_cell(text) for text in cells) + " |")
-    return "\n".join(lines if len(lines) > 2 else ["Nothing."]) + "\n"
+def listed(table: list[Row], words: Sequence[str], stem: str = "scoreboard") -> str:
+    """The results and statements with one of these verdicts, and why, in short rows."""
+    page = ["| item | the report | ours | verdict | nearest rival | errata |", "|---|---|---|---|---|---|"]
+    for row in (row for row in counted(table) if row.verdict.word in words):
+        where = f"[{_cell(row.item['title'], 80)}]({stem}-{row.item['report']}.md)"
+        texts = (row.reported, row.ours, text(row.verdict), row.verdict.rival, row.errors)
+        page.append(f"| {where} | " + " | ".join(map(_cell, texts)) + " |")
+    return "\n".join(page if len(page) > 2 else ["None."]) + "\n"
+
+
+def _cell(words: str, limit: int = 160) -> str:
+    """Text for a table cell."""
+    return cut(words, limit).replace("|", "\\|")
 
 
 def markdown(table: list[Row], profile: str = "full", seeds: Sequence[int] = (0,), stem: str = "scoreboard") -> str:
-    """The first page: the summary, what the verdicts mean, and what did not reproduce."""
+    """The first page: the summary, what does not hold, what would settle the rest, and what the verdicts mean."""
     claims = [
         c | {"of": n} for n, runs in _found(profile, seeds).items() for run in runs for c in run.get("claims", [])
     ]
     failed = [f"- {claim['of']}: {claim['statement']}\n" for claim in claims if claim["holds"] is False]
     pages = " · ".join(f"[{report['id']}]({stem}-{report['id']}.md)" for report in reports()["report"])
+    untested = Counter(row.item["notebook"] for row in counted(table) if row.verdict.word == "untested")
     parts = [
         f"# Scoreboard\n\nWritten by `make figures`: profile {profile}, seed {' '.join(map(str, seeds))}.\n",
         *_stale(profile, seeds),
         summary(table, stem=stem),
-        "## What did not reproduce, and why\n",
-        "Numbers, claims, and settings on which a report contradicts itself. Errata change no verdict on a number.\n",
-        misses(table, stem),
+        "## What does not hold, and why\n",
+        "Results, statements, and settings on which a report contradicts itself. Errata change no verdict.\n",
+        listed(table, (*HEAPS["fails"], "inconsistent"), stem),
+        "## What we cannot tell, and what would settle it\n",
+        listed(table, ("compatible", "undecided"), stem),
+        "Untested statements, by chapter: " + (", ".join(f"{k} {n}" for k, n in untested.items()) or "none") + ".\n",
         *(["## Our own claims that failed in this run\n", *failed] if failed else []),
         f"## Every item\n\n{pages} · [errors in the reports](errata.md)\n",
         "## What the verdicts mean\n",
         "\n".join(f"- {mark} **{name}**: {meaning}." for name, (mark, meaning) in VERDICTS.items()) + "\n",
+        "Beside the word: *explained by* an erratum, if runs at other settings fit; *as programmed*, if our runs "
+        "repeat a wrong estimator; *read off a plot*; *beaten by*, if the interval of our improved runs lies beyond.\n",
     ]
     return "\n".join(parts)
 
 
 def report_page(table: list[Row], report: dict, folder: str = "", stem: str = "scoreboard") -> str:
     """One report: its items in the report's order, with thumbnails, and links to the chapters in ``folder``."""
-    lines = [f"# {report['id']}\n\n{report['title']}\n\n[Summary]({stem}.md) · [errors in the reports](errata.md)"]
+    page = [f"# {report['id']}\n\n{report['title']}\n\n[Summary]({stem}.md) · [errors in the reports](errata.md)"]
+    head = "| item | the report | ours (95 % interval) | verdict | nearest rival | errata |\n|---|---|---|---|---|---|"
     for section in report["sections"]:
         there = [r for r in table if (r.item["report"], r.item["section"]) == (report["id"], section["n"])]
         if there:
-            lines.append(f"\n## {section['n']} {section['title']}\n\n| item | reported | ours | verdict | errata |")
-            lines += ["|---|---|---|---|---|", *("| " + " | ".join(_cells(row, folder)) + " |" for row in there)]
-    return "\n".join(lines) + "\n"
+            page.append(f"\n## {section['n']} {section['title']}\n\n{head}")
+            above = [None, *there[:-1]]
+            again = [up is not None and row.item is up.item for row, up in zip(there, above, strict=True)]
+            cells = [_cells(row, folder, known) for row, known in zip(there, again, strict=True)]
+            page += ["| " + " | ".join(row) + " |" for row in cells]
+    return "\n".join(page) + "\n"
 
 
-def _cells(row: Row, folder: str) -> list[str]:
+def _cells(row: Row, folder: str, again: bool) -> list[str]:
+    """The cells of a row; ``again`` for a further sentence of the item above."""
     chapter = f"{folder}{row.item['notebook']}/README.md"
-    item = f"[{table_cell(row.item['title'])}]({chapter})"
+    item = "" if again else f"[{_cell(row.item['title'])}]({chapter})"
     if row.figure:
-        alt = html.escape(table_cell(row.alt), quote=True)
+        alt = html.escape(_cell(row.alt), quote=True)
         item += f' <img src="{folder}{row.figure}" width="120" alt="{alt}">'
-    verdict = "; ".join(text for text in (f"{VERDICTS[row.verdict][0]} {row.verdict}", row.beaten, row.why) if text)
-    ours = f"[answer]({chapter})" if row.item["class"] == "question" else table_cell(row.ours)
-    return [item, table_cell(row.reported), ours, table_cell(verdict), table_cell(row.errors)]
+    asked = row.item["class"] == "question" and not row.ours and row.verdict.word != "not yet"
+    ours = f"[answer]({chapter})" if asked else _cell(row.ours)
+    return [item, _cell(row.reported), ours, _cell(text(row.verdict)), _cell(row.verdict.rival), _cell(row.errors)]
 
 
 def errata_page(profile: str = "full", seeds: Sequence[int] = (0,), folder: str = "", stem: str = "scoreboard") -> str:

@@ -3,15 +3,15 @@
 A verdict is a function of an item of ``data/reports.toml``, of the numbers that a notebook recorded for it seed by
 seed, and of nothing else: a notebook hands in no verdict, no tolerance and no excuse.
 
-**Numbers** (``Book.record``; items of class measured). The 95 % interval of one further run, mean ± t·s·√(1 + 1/n), with
-s from all distinct trainings of the item's ``pool`` where their spreads are alike (Bartlett's test at 5 %); counts and
-shares among random ``draws`` by a binomial with Jeffreys' prior. *Reproduced*: the reported number lies inside, and
-would not if it were one of its ``rivals``. *Compatible*: inside, but so is a rival, or none is named. Several numbers of
-one item are judged one by one; from five on, as many may miss as chance explains (see ``_rejected``). A table counts
-its rows. ``runs`` are at the stated settings; those at others (``otherwise``) can only explain a miss.
+**Numbers** (``Book.record``; items of class measured). The 95 % interval of one further run is mean ± t·s·√(1 + 1/n),
+with s from all distinct trainings of the item's ``pool`` where their spreads are alike (Bartlett's test at 5 %); counts
+and shares among random ``draws`` by a binomial with Jeffreys' prior. *Reproduced*: the reported number lies inside, and
+would not if it were one of its ``rivals``. *Compatible*: inside, but so is a rival, or none is named. Several numbers
+of one item are judged one by one; from five on, as many may miss as chance explains (``_rejected``). A table counts its
+rows. ``runs`` are at the stated settings; those at others (``otherwise``) can only explain a miss.
 
-**Sentences** (``Book.tested``; the quotations in ``says``). A test compares measurements with a threshold: *supported* if
-the whole 95 % interval of their mean lies where the sentence says, *contradicted* if it lies wholly elsewhere, or
+**Sentences** (``Book.tested``; the quotations in ``says``). A test compares measurements with a threshold: *supported*
+if the whole 95 % interval of their mean lies where the sentence says, *contradicted* if it lies wholly elsewhere, or
 within ± the smallest difference that would ``matter`` though the sentence says that two things differ; otherwise
 *undecided*. A threshold of ours is tried at half and at twice its value (of a share: its odds); if the verdict turns,
 it is undecided. Of several tests of one sentence all must support it, and one can contradict it.
@@ -35,11 +35,17 @@ MANY = 5  # from so many numbers on, chance may explain a miss
 
 # verdict → (mark that reads without colour, meaning), in the order of the summary
 VERDICTS = {
-    "reproduced": ("✔", "the reported number lies in the 95 % interval of one further run of ours, every rival outside"),
+    "reproduced": (
+        "✔",
+        "the reported number lies in the 95 % interval of one further run, and every rival outside",
+    ),
     "supported": ("◆", "our runs show what the sentence says: the whole 95 % interval lies on its side"),
     "not reproduced": ("✘", "the reported number lies outside the interval, at the settings that the report states"),
     "contradicted": ("◇", "the whole interval lies elsewhere, or what is said to differ does not by what would matter"),
-    "compatible": ("≈", "the reported number lies inside, and so does a rival, or no rival is named: it proves nothing"),
+    "compatible": (
+        "≈",
+        "the reported number lies inside, but so does a rival, or none is named: no success",
+    ),
     "undecided": ("?", "both remain possible, or the verdict turns with a threshold of ours"),
     "untested": ("–", "no chapter has tested this sentence yet"),
     "not comparable": ("≠", "other data, another machine, or not at the report's settings"),
@@ -205,7 +211,8 @@ def _setting(item: Mapping, entry: Mapping, inconsistent: Sequence[str]) -> Verd
         other = ", ".join(f"{key} {used[key]}" for key in keys)
     else:
         other = "" if stated is None or used is None or stated == used else str(used)
-    return Verdict("changed", f"{other} here") if other else Verdict("used as stated")
+    shown = {} if used is None else {"used": {"values": [_short(used)], "n": 1}}
+    return Verdict("changed", f"{other} here", (), shown) if other else Verdict("used as stated", numbers=shown)
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
@@ -414,8 +421,8 @@ def _table(rows: Mapping[str, Verdict], items: Mapping) -> Verdict:
     why = f"{inside} of {len(rows)} rows; {LEVEL * len(rows):.1f} expected to miss by chance"
     if missed:
         why += f"; missed: {', '.join(items[name]['title'].rpartition(': ')[2] for name in missed)}"
-        explained = sum(any(mark.startswith("explained") for mark in rows[name].marks) for name in missed)
-        why += f" ({explained} explained)" if explained else ""
+    explained = [[mark for mark in rows[name].marks if mark.startswith("explained")] for name in missed]
+    marks = tuple({mark: None for named in explained for mark in named}) if all(explained) else ()
     far = any(
         _side(items[name], path, value, band, far=True)
         for name in missed
@@ -423,7 +430,7 @@ def _table(rows: Mapping[str, Verdict], items: Mapping) -> Verdict:
         if (band := rows[name].numbers[_label(path)])
     )
     if missed and (len(rows) < MANY or far or by_chance(len(missed), len(rows)) < LEVEL):
-        return Verdict("not reproduced", why)
+        return Verdict("not reproduced", why, marks)
     if judged < len(rows):
         return Verdict("undecided", f"{why}; {len(rows) - judged} without an interval")
     weak = f"; a rival inside, or none named, in {counts['compatible']}" if counts["compatible"] else ""
@@ -664,8 +671,9 @@ def _sentence(tests: Sequence[Mapping], closed: str) -> Verdict:
     for word in ("contradicted", "undecided"):
         if word in words.values():
             named = [what for what in words if words[what] == word]
-            why = next((weighed[what]["why"] for what in named if "why" in weighed[what]), "")
-            return Verdict(word, "; ".join(filter(None, (", ".join(named) if len(words) > 1 else "", why))), numbers=weighed)
+            why = [", ".join(named)] if len(words) > 1 else []
+            why += [weighed[what]["why"] for what in named if "why" in weighed[what]][:1]
+            return Verdict(word, "; ".join(why), numbers=weighed)
     return Verdict("supported", numbers=weighed)
 
 
@@ -694,7 +702,8 @@ def lines(item: Mapping, verdict: Verdict) -> list[tuple[str, str, Verdict]]:
     if item["class"] in ("measured", "setting") or not verdict.statements:
         stated = item.get("comparable", item.get("reported")) if item["class"] == "measured" else item.get("reported")
         target = targets(item) if item["class"] == "measured" else {}
-        theirs = _short(next(iter(target.values()))) if len(target) == 1 else _short(stated)
+        theirs = _short(next(iter(target.values())) if len(target) == 1 else stated)
+        theirs = f"a table of {len(target)} numbers" if item["kind"] == "table" and len(target) > 1 else theirs
         found.append((theirs, numbers_text(verdict), verdict))
     return found + [(f"“{each.quote}”", numbers_text(each), each) for each in verdict.statements]
 
@@ -736,4 +745,6 @@ def _short(value: object) -> str:
         return ", ".join(f"{k} {_short(v)}" for k, v in value.items())
     if isinstance(value, list):
         return "[" + ", ".join(map(_short, value)) + "]"
-    return "" if value is None else f"{value + 0.0:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value + 0.0:.0f}" if value.is_integer() or abs(value) >= 1000 else f"{value:.4g}"
+    return "" if value is None else str(value)
