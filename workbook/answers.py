@@ -77,7 +77,7 @@ def _parts(placeholder: str) -> tuple[str | None, str]:
 
 
 def offer(answer: Callable[..., None]) -> None:
-    """Register ``%%answer``, which calls ``answer(item, text, text without durations, *other items)``, in a notebook."""
+    """Register ``%%answer``, in a notebook: ``answer(item, text, text without durations, *other items)``."""
     from IPython import get_ipython
 
     shell = get_ipython()

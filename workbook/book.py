@@ -21,7 +21,6 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from lib import compute, data, progress
@@ -160,7 +159,7 @@ class Book:
 
         The verdicts on the question, and on the items named in ``also``, stand below it.
         """
-        item, text = self._question(item, text), text.strip()
+        item, text, also = self._question(item, text), text.strip(), tuple(map(self._known, also))
         page = text if page is None else page.strip()
         durations = self._files["timings"]["items"].get(item, {}).get("durations")
         self._store(item, {**self._entry(item), "answer": text}, page != text, durations)
@@ -176,7 +175,7 @@ class Book:
         if page != text:
             about["page"] = _quoted(title, page, DURATIONS, *doubts)
         _show(_quoted(title, text, *doubts), about)
-        self._verdict_table([item, *map(self._known, also)], 6, kept=True)
+        self._verdict_table([item, *also], 6, kept=True)
 
     def tested(
         self, item: str, words: str, what: str, values: object, *, seconds: bool = False, **comparison: object
@@ -198,8 +197,7 @@ class Book:
             raise ValueError(f"{item}: {words!r} {left}; says in data/reports.toml has {near or list(quoted)}")
         tests = self._files["timings" if seconds else "results"]["tested"].setdefault(item, [])
         for test in self._weighed(what, values, comparison):
-            tests[:] = [old for old in tests if (old["quote"], old["what"]) != (words, test["what"])]
-            tests.append({"quote": words, **test})
+            _replace(tests, {"quote": words, **test}, "quote", "what")
         self._write()
 
     def claim(
@@ -220,7 +218,7 @@ class Book:
         """
         found = self._shown(statement, holds, values, numbers, comparison)
         claim = {"statement": " ".join(statement.split()), "item": item if item is None else self._known(item), **found}
-        self._claims[:] = [old for old in self._claims if old["statement"] != claim["statement"]] + [claim]
+        _replace(self._claims, claim, "statement")
         self._write()
         if found["holds"] is False:
             about = f" It supports the answer to {item}." if item else ""
@@ -329,7 +327,8 @@ class Book:
         self._write()
         if early := [name for name, shown in self._printed.items() if shown != found[name]]:
             raise ValueError(f"verdicts changed after the answer that shows them: record all of {early} before it")
-        print(f"{len(self.items)} of {len(self.items)} items recorded")
+        judged = "; profile smoke trains too briefly for verdicts" if self.profile == "smoke" else ""
+        print(f"{len(self.items)} of {len(self.items)} items recorded{judged}")
         self._verdict_table([name for name, item in self.items.items() if "row_of" not in item], 25)
 
     def _verdicts(self) -> dict[str, verdicts.Verdict]:
@@ -347,7 +346,6 @@ class Book:
         With ``kept``, ``check`` sees that these verdicts are the last ones.
         """
         if self.profile == "smoke":
-            print("no verdicts: profile smoke trains too briefly to judge")
             return
         found = self._verdicts()
         self._printed |= {name: found[name] for name in items if kept}
@@ -471,6 +469,15 @@ def _kind(value: object) -> str:
 def _depth(value: object) -> int:
     """How many lists enclose the first entry: a number has 0, a list of numbers 1."""
     return 1 + (_depth(value[0]) if value else 0) if isinstance(value, list) else 0
+
+
+def _replace(entries: list[dict], entry: dict, *names: str) -> None:
+    """Replace the entry with the same names, for a cell that is run again, or append it."""
+    for i, old in enumerate(entries):
+        if all(old[name] == entry[name] for name in names):
+            entries[i] = entry
+            return
+    entries.append(entry)
 
 
 def _quoted(*paragraphs: str) -> str:

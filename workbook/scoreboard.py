@@ -62,10 +62,10 @@ def counted(table: list[Row]) -> list[Row]:
     groups: dict[tuple, list[Row]] = {}
     for row in table:
         groups.setdefault(row.result, []).append(row)
-    ranks = {word: rank for rank, word in enumerate((*WORST_FIRST, *VERDICTS))}
+    order = [*WORST_FIRST, *VERDICTS]
 
     def first(row: Row) -> tuple:
-        return row.item["id"] != row.result[1], ranks[row.verdict.word]
+        return row.item["id"] != row.result[1], order.index(row.verdict.word)
 
     return [min(group, key=first) for group in groups.values()]
 
@@ -114,11 +114,11 @@ def summary(table: list[Row], link: str = "", stem: str = "scoreboard") -> str:
         f"{heaps['cannot tell']} we cannot tell: {total['compatible']} results agree with the report, but would "
         f"agree as well if what they stand for were not so, or nothing is named that could tell; "
         f"{total['undecided']} are undecided, and {total['untested']} statements are untested. "
-        f"{heaps['not judged']} are not judged: {total['not comparable']} because the data, the machine or the training are "
-        f"not the report's yet; the others are settings, pictures, tasks, and {total['left aside']} statements "
-        f"that nothing could settle. A table is one result, and so is a number printed five times. We know of "
-        f"{errors.total()} [errors in the reports]({link}errata.md). One right number in twenty lies outside its "
-        f"interval by chance; [chapter 01]({link}01_feedforward/README.md) simulates how often this rule errs.\n"
+        f"{heaps['not judged']} are not judged: {total['not comparable']} because the data, the machine or the "
+        f"training are not the report's yet; the others are settings, pictures, tasks, and {total['left aside']} "
+        f"statements that nothing could settle. A table is one result, and so is a number printed five times. We "
+        f"know of {errors.total()} [errors in the reports]({link}errata.md). One right number in twenty lies outside "
+        f"its interval by chance; [chapter 01]({link}01_feedforward/README.md) simulates how often this rule errs.\n"
     )
     page = [paragraph, "| | " + " | ".join(f"[{name}]({link}{stem}-{name}.md)" for name in counts) + " | all |"]
     page.append("|---|" + "---:|" * (len(counts) + 1))

@@ -142,14 +142,20 @@ def test_an_answer_with_durations_is_shown_with_them_and_printed_without_them(tm
     assert "0.25 s" not in page
 
 
-@pytest.mark.parametrize("line", ["", "linma2472.q-2.1 --seconds"])
-def test_the_line_of_an_answer_names_a_question_and_nothing_else(line, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("", "expected %%answer and the id of a question"),
+        ("linma2472.q-2.1 --seconds", "no item '--seconds'"),
+    ],
+)
+def test_the_line_of_an_answer_names_a_question_and_perhaps_other_items(line, message, tmp_path, monkeypatch):
     import papermill
 
     monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path))
     opened = 'from workbook.book import open_book\n\nbook = open_book("13_cnn", profile, seed)'
     path = notebook(tmp_path / "line.ipynb", opened, f"%%answer {line}\nTwo.")
-    with pytest.raises(papermill.PapermillExecutionError, match="expected %%answer and the id of a question"):
+    with pytest.raises(papermill.PapermillExecutionError, match=message):
         run.execute(path, tmp_path / "executed.ipynb", {"profile": "smoke", "seed": 0})
 
 

@@ -72,9 +72,9 @@ def test_recording_again_moves_a_value_or_a_figure_that_is_no_longer_a_duration(
 
 
 def test_of_several_runs_the_value_is_their_mean_in_every_part(book):
-    book.record("linma2472.num-cnn-params", runs=[1, 2, 4.5], improved=[3, 5], images=1000)
+    book.record("linma2472.num-cnn-params", runs=[1, 2, 4.5], improved=[3, 5], draws=1000)
     entry = stored(book)["items"]["linma2472.num-cnn-params"]
-    assert entry == {"value": 2.5, "runs": [1, 2, 4.5], "improved": [3, 5], "images": 1000}
+    assert entry == {"value": 2.5, "runs": [1, 2, 4.5], "improved": [3, 5], "draws": 1000}
     book.record("linma2472.table-cnn", runs=[{"name": "a", "loss": [1, 4]}, {"name": "a", "loss": [2, 6]}])
     assert stored(book)["items"]["linma2472.table-cnn"]["value"] == {"name": "a", "loss": [1.5, 5]}
     book.record("linma2472.table-cnn", {"name": "best"}, runs=[{"name": "a"}, {"name": "b"}])
@@ -107,7 +107,8 @@ def test_a_single_improved_value_is_told_from_one_for_each_seed(book, value, imp
         ({"runs": [[1, 2], [1]]}, "each of runs must have 2 entries; got 1"),
         ({"runs": ["a", "b"]}, "the runs differ in a text .*: give a value as well"),
         ({"value": 1, "improved": [[2]]}, r"each of improved must be a number, like the value; got \[2\]"),
-        ({"value": 1, "images": 0}, "images must be the number of test images, got 0"),
+        ({"value": 1, "draws": 0}, "draws must be the number of random draws in a run, got 0"),
+        ({"runs": {}}, "runs must be a list of values"),
         ({"improved": 2}, "cannot record None as the value"),
     ],
 )
@@ -170,7 +171,8 @@ def full():
 def shown(monkeypatch):
     """The Markdown that was shown."""
     texts = []
-    monkeypatch.setattr("IPython.display.display", lambda shown, **_: texts.append(shown.data))
+    for display in ("IPython.display.display", "workbook.show.display"):
+        monkeypatch.setattr(display, lambda shown, **_: texts.append(shown.data))
     return texts
 
 
@@ -225,51 +227,157 @@ def test_a_book_has_the_profile_and_the_seed_that_it_was_opened_with():
     assert (stored(book)["profile"], stored(book)["seed"]) == ("smoke", 3)
 
 
-def test_in_smoke_no_claim_is_judged(book, shown, monkeypatch):
+def test_runs_at_other_settings_rivals_and_seeds_are_stored_beside_the_runs(full, monkeypatch):
+    monkeypatch.setattr(books, "errata", lambda: [{"id": "E34", "notebook": "13_cnn"}])
+    item = "linma2472.num-cnn-accuracy-test"
+    full.record(item, runs={3: 0.97, 5: 0.98}, otherwise={"E34: at rate 0.1": [0.99]}, rivals={"linear": 0.92})
+    entry = stored(full)["items"][item]
+    assert (entry["runs"], entry["seeds"], entry["value"]) == ([0.97, 0.98], [3, 5], 0.975)
+    assert (entry["otherwise"], entry["rivals"]) == ({"E34: at rate 0.1": [0.99]}, {"linear": 0.92})
+    with pytest.raises(KeyError, match=r"erratum 'E99' is not in data/errata\.toml"):
+        full.record(item, 0.9, otherwise={"E99": [0.99]})
+    with pytest.raises(ValueError, match="otherwise, E34, must be a number"):
+        full.record(item, 0.9, otherwise={"E34": [[0.99]]})
+
+
+def test_in_smoke_nothing_is_judged(book, shown, capsys, monkeypatch):
     monkeypatch.setattr(books, "errata", lambda: [{"id": "E01", "notebook": "13_cnn"}])
+    monkeypatch.setitem(book.items, QUESTION, book.items[QUESTION] | {"says": SAYS})
     book.claim("one is more", False)
-    book.reported_claim("linma2472.fig-07", "the loss falls", supported=True, contradicted=False)
     book.demonstrates("E01", False)
+    book.tested(QUESTION, "it falls", "slope", [-1.0, -2.0], below=0)
     assert shown == []
     assert stored(book)["claims"][0]["holds"] is None
-    said = {"statement": "the loss falls", "supported": False, "contradicted": False}
-    assert stored(book)["reported_claims"] == {"linma2472.fig-07": [said]}
-    assert stored(book)["errata"] == {"E01": None}
+    assert stored(book)["errata"] == {"E01": {"holds": None}}
+    assert "verdict" not in stored(book)["tested"][QUESTION][0]
+    book.answer(QUESTION, "It falls.")
+    assert len(shown) == 1
+    assert capsys.readouterr().out == ""
 
 
-def test_a_claim_of_the_report_is_supported_contradicted_or_undecided(full):
-    item = "linma2472.fig-07"
-    for statement, supported, contradicted in (("a", True, False), ("b", False, True), ("c", False, False)):
-        full.reported_claim(item, statement, supported=supported, contradicted=contradicted)
-    full.reported_claim(item, "a", supported=False, contradicted=True)
-    with pytest.raises(ValueError, match=r"linma2472\.fig-07: 'd' cannot be both supported and contradicted"):
-        full.reported_claim(item, "d", supported=True, contradicted=True)
-    claims = stored(full)["reported_claims"][item]
-    judged = [(claim["statement"], claim["supported"], claim["contradicted"]) for claim in claims]
-    assert judged == [("a", False, True), ("b", False, True), ("c", False, False)]
+QUESTION, SAYS = "linma2472.q-2.1", ["it falls", {"quote": "it is nice", "aside": "taste"}]
 
 
-def test_a_claim_needs_a_truth_a_statement_and_an_item_of_its_notebook(full):
-    for number in (0.3, 1, [True], None, "yes"):
+@pytest.fixture
+def asked(full, monkeypatch):
+    """A book whose question quotes two sentences, one of them left aside."""
+    item = full.items[QUESTION] | {"says": SAYS}
+    monkeypatch.setattr(full, "items", {QUESTION: item})
+    monkeypatch.setattr(books.verdicts, "items_of", lambda _: full.items)
+    return full
+
+
+def test_a_test_of_the_reports_words_stores_all_that_its_verdict_needs(asked):
+    asked.tested(QUESTION, "it falls", "slope", np.array([-1.0, -1.2]), against=[0, 0], below=0, matters=0.1)
+    (one,) = stored(asked)["tested"][QUESTION]
+    given = {
+        "quote": "it falls",
+        "what": "slope",
+        "values": [-1.0, -1.2],
+        "against": [0, 0],
+        "below": 0,
+        "matters": 0.1,
+    }
+    assert {name: one[name] for name in given} == given
+    assert (one["verdict"], one["n"], one["mean"]) == ("undecided", 2, -1.1)
+    assert one["low"] < -2 < 0 < one["high"]
+    asked.tested(QUESTION, "it falls", "slope", [-1.0, -1.01], below=0)
+    assert [one["verdict"] for one in stored(asked)["tested"][QUESTION]] == ["supported"], "run again, it replaces"
+
+
+def test_only_words_that_the_item_quotes_are_tested_and_only_with_measurements(asked):
+    with pytest.raises(ValueError, match=r"q-2\.1: 'it fall' is no quotation of it; says .* \['it falls'\]"):
+        asked.tested(QUESTION, "it fall", "slope", [1.0], below=0)
+    with pytest.raises(ValueError, match=r"'it is nice' is left aside \(taste\)"):
+        asked.tested(QUESTION, "it is nice", "niceness", [1.0], below=0)
+    with pytest.raises(TypeError, match="hand in measurements by seed, not True"):
+        asked.tested(QUESTION, "it falls", "slope", [True, True], above=0)
+    with pytest.raises(TypeError, match="verdict"):
+        asked.tested(QUESTION, "it falls", "slope", [1.0], above=0, verdict="supported")
+    with pytest.raises(KeyError, match="belongs to notebook 01_feedforward"):
+        asked.tested("cpsc453.num-accuracy", "it falls", "slope", [1.0], above=0)
+    assert not stored(asked)["tested"] if (asked.folder / "results.json").exists() else True
+
+
+def test_a_test_of_durations_is_kept_apart_and_joined_when_read(asked, shown):
+    asked.tested(QUESTION, "it falls", "seconds", [1.0, 1.1, 1.2], above=0, seconds=True)
+    assert stored(asked)["tested"] == {}
+    assert load_results(asked.folder)["tested"][QUESTION][0]["verdict"] == "supported"
+    asked.answer(QUESTION, "Yes.")
+    assert "| “it falls” |  | ◆ supported |" in shown[-1], "its seconds differ from run to run"
+    assert "1.1" not in shown[-1]
+
+
+def test_an_answer_is_followed_by_its_verdicts_and_the_chapter_by_all(asked, shown, monkeypatch):
+    asked.tested(QUESTION, "it falls", "slope", [-1.0, -1.01, -0.99], below=0)
+    asked.answer(QUESTION, "It falls.")
+    assert shown[-1].splitlines() == [
+        "| the report | ours, with its 95 % interval | verdict |",
+        "|---|---|---|",
+        "| “it falls” | slope: -1 (-1.025 to -0.9752; n = 3) | ◆ supported |",
+    ]
+    asked.check()
+    assert shown[-1] == shown[-2]
+    kept = stored(asked)["verdicts"][QUESTION]
+    assert kept["word"] == "supported"
+    assert [one["word"] for one in kept["statements"]] == ["supported", "left aside"]
+    assert kept["statements"][0]["numbers"]["slope"]["high"] == -0.975159
+
+
+def test_a_verdict_that_changes_after_the_answer_that_shows_it_is_refused(asked, shown):
+    asked.tested(QUESTION, "it falls", "slope", [-1.0, -1.01, -0.99], below=0)
+    asked.answer(QUESTION, "It falls.")
+    asked.tested(QUESTION, "it falls", "another slope", [1.0, 1.01, 0.99], below=0)
+    with pytest.raises(ValueError, match=r"verdicts changed after the answer that shows them: .*q-2\.1"):
+        asked.check()
+
+
+def test_of_more_verdicts_than_a_table_holds_those_that_fail_are_shown(asked, shown):
+    says = [f"it is {i}" for i in range(8)]
+    asked.items[QUESTION]["says"] = says
+    for i, words in enumerate(says):
+        asked.tested(QUESTION, words, "slope", [-1.0, -1.01, -0.99], **({"above": 0} if i == 7 else {"below": 0}))
+    asked.answer(QUESTION, "It falls.")
+    table, more = shown[-2:]
+    assert [line[2:9] for line in table.splitlines()[2:]] == [*("“it is " for _ in range(6))]
+    assert "“it is 7”" in table
+    assert "“it is 6”" not in table
+    assert more == "2 more are on the scoreboard."
+
+
+def test_a_claim_needs_a_truth_or_a_comparison_a_statement_and_an_item_of_its_notebook(full):
+    for number in (0.3, 1, [True], "yes"):
         with pytest.raises(TypeError, match=r"holds must be True or False, got .*: write a comparison"):
             full.claim("it is true", number)
-    with pytest.raises(TypeError, match="contradicted must be True or False"):
-        full.reported_claim("linma2472.fig-07", "it falls", supported=True, contradicted=0)
-    with pytest.raises(ValueError, match="a claim needs a statement"):
+    for wrong in ({}, {"holds": True, "values": [1], "above": 0}):
+        with pytest.raises(ValueError, match="'it is true': state a sentence, and give either holds or values="):
+            full.claim("it is true", **wrong)
+    with pytest.raises(ValueError, match="state a sentence"):
         full.claim(" ", True)
     with pytest.raises(KeyError, match="belongs to notebook 01_feedforward"):
         full.claim("it is true", True, "cpsc453.num-accuracy")
-    with pytest.raises(KeyError, match="belongs to notebook 01_feedforward"):
-        full.reported_claim("cpsc453.num-accuracy", "it is true", supported=True, contradicted=False)
 
 
-def test_an_erratum_is_demonstrated_by_its_own_notebook(full, shown, monkeypatch):
+def test_a_claim_keeps_the_numbers_behind_it(full, shown):
+    full.claim("two is more", True, numbers={"two": 2, "one": torch.tensor(1)})
+    full.claim("it rises", values=[1.0, 1.1, 0.9], above=0)
+    full.claim("it falls", values=[1.0, 1.1, 0.9], below=0)
+    counted, rises, falls = stored(full)["claims"]
+    assert counted["numbers"] == {"two": 2, "one": 1}
+    assert (rises["holds"], falls["holds"]) == (True, False)
+    assert rises["comparisons"][0]["values"] == [1.0, 1.1, 0.9]
+    assert "a claim of this chapter does not hold:** it falls" in shown[0]
+
+
+def test_an_erratum_is_demonstrated_by_its_own_notebook_with_numbers(full, shown, monkeypatch):
     entries = [{"id": "E01", "notebook": "13_cnn"}, {"id": "E02", "notebook": "02_autoencoder"}]
     monkeypatch.setattr(books, "errata", lambda: entries)
     full.demonstrates("E01", False)
     assert shown == ["> ⚠ **In this run, erratum E01 is not demonstrated.**"]
-    full.demonstrates("E01", np.bool_(True))
-    assert stored(full)["errata"] == {"E01": True}
+    full.demonstrates("E01", np.bool_(True), numbers=[9356, 9810])
+    assert stored(full)["errata"] == {"E01": {"holds": True, "numbers": [9356, 9810]}}
+    full.demonstrates("E01", values=9356, equals=9356, exact=True)
+    assert stored(full)["errata"]["E01"]["comparisons"][0]["verdict"] == "supported"
     with pytest.raises(KeyError, match="erratum 'E02' belongs to notebook 02_autoencoder, not to 13_cnn"):
         full.demonstrates("E02", True)
     with pytest.raises(KeyError, match=r"erratum 'E09' is not in data/errata\.toml"):
@@ -378,7 +486,8 @@ def test_a_complete_book_says_how_many_items_it_has(capsys):
             book.record(item, about["reported"])
     capsys.readouterr()
     book.check()
-    assert capsys.readouterr().out == "3 of 3 items recorded\n"
+    said = "3 of 3 items recorded; profile smoke trains too briefly for verdicts\n"
+    assert capsys.readouterr().out == said
 
 
 def test_damaged_results_are_named(tmp_path):
