@@ -53,8 +53,8 @@ def prediction(
 
 
 def deviation(values: Sequence[float]) -> float:
-    """Standard deviation of two or more values; of whole numbers that are all equal, 1/√12."""
-    return statistics.stdev(values) or (WHOLE if all(float(value).is_integer() for value in values) else 0.0)
+    """Standard deviation of two or more values; of whole numbers (int) that are all equal, 1/√12."""
+    return statistics.stdev(values) or (WHOLE if all(isinstance(value, int) for value in values) else 0.0)
 
 
 @cache
