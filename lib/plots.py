@@ -1,8 +1,19 @@
-"""Figures: one function for each kind of plot. Functions that draw a whole figure return it."""
+"""Figures: one function for each kind of plot. Functions that draw a whole figure return it.
+
+How to make a figure that passes (``lib.legibility`` measures it when it is saved):
+
+- At most 9 inches wide (``WIDTH``). Wrap panels into rows of two or three rather than widen the figure.
+- No font size below "small", which is 9.2 points. Shorten labels, break lines, turn bars so that names stand in rows.
+- Legends beside the data: below the axes, or ``loc`` where nothing is drawn; better, name curves at their ends.
+- ``OURS`` and ``REPORT`` are the colours of these two, whatever else is drawn, and nothing else has them.
+- One scale where things are compared (``sharex``, ``sharey``), an axis name wherever there are numbers.
+- Draw each seed (``seeds``, ``runs``) rather than a bar of means; explain structure with ``schematic`` or ``diagram``.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from types import MappingProxyType
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +26,8 @@ from lib.data.tensors import to_uint8
 
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 MARKERS = "osD^vPX*<>"
+OURS, REPORT = "#0173b2", "#c44e00"
+WIDTH = 9  # inches; the widest figure that a page shows with readable text
 STYLE = ("seaborn-v0_8-whitegrid", Path(__file__).with_name("workbook.mplstyle"))
 
 
@@ -52,8 +65,22 @@ def line(
     if log:
         log_axis(ax)
     if len(curves) > 1:
-        ax.legend(fontsize=8)
+        ax.legend()
     return ax.figure
+
+
+def runs(
+    ax: plt.Axes, groups: Mapping[str, Sequence[Sequence[float]]], colours: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """One curve over the epochs 1, 2, … for each seed of each group {name: curves}; groups differ in colour and dash.
+
+    ``colours`` {name: colour}, such as ``OURS`` and ``REPORT``; by default those of the style.
+    """
+    for i, (name, curves) in enumerate(groups.items()):
+        style = {"color": colours.get(name, f"C{i}"), "ls": DASHES[i % len(DASHES)], "lw": 1.2}
+        for j, values in enumerate(curves):
+            ax.plot(range(1, len(values) + 1), values, **style, label=None if j else name)
+    whole_epochs(ax)
 
 
 def loss_over_iterations(
@@ -68,12 +95,19 @@ def loss_over_iterations(
     return fig
 
 
-def level(ax: plt.Axes, value: float, name: str, *, side: str = "right") -> None:
-    """A dashed horizontal line across ``ax`` at a known value, with its name above the line at one side."""
-    ax.axhline(value, color="0.35", lw=1, ls=(0, (6, 3)))
-    at = {"left": 0.02, "right": 1}[side]
-    where = {"xycoords": ("axes fraction", "data"), "ha": side, "va": "bottom"}
-    ax.annotate(name, (at, value), **where, fontsize=8, color="0.25")
+def level(ax: plt.Axes, value: float, name: str, *, side: str = "right", color: str = "0.25") -> None:
+    """A dashed horizontal line across ``ax`` at a known value, with its name.
+
+    The name stands above the line at its "left" or "right" end, or "beyond" its right end, where no curve can cross it.
+    """
+    ax.axhline(value, color=color, lw=1, ls=(0, (6, 3)))
+    at, ha, va = {
+        "left": (0.02, "left", "bottom"),
+        "right": (1, "right", "bottom"),
+        "beyond": (1.02, "left", "center"),
+    }[side]
+    where = {"xycoords": ("axes fraction", "data"), "ha": ha, "va": va, "annotation_clip": False}
+    ax.annotate(name, (at, value), **where, fontsize="small", color=color)
 
 
 def whole_epochs(*axes: plt.Axes) -> None:
@@ -94,6 +128,32 @@ def log_axis(ax: plt.Axes) -> None:
 # --- numbers with names ----------------------------------------------------------------------------------------------
 
 
+def seeds(
+    ax: plt.Axes,
+    rows: Mapping[str, Sequence[float]],
+    *,
+    reported: Mapping[str, float] = MappingProxyType({}),
+    color: str = OURS,
+    marker: str = "o",
+    label: str | None = None,
+    shift: float = 0,
+) -> None:
+    """A hollow mark for each seed and a line at their mean, in a row for each name; the first row is at the top.
+
+    ``reported`` {name: value} adds the report's values as stars. ``shift`` moves the marks down, by a part of a row,
+    for a second call with others.
+    """
+    for i, values in enumerate(rows.values()):
+        at = [i + shift] * len(values)
+        ax.plot(values, at, marker, ms=8, mfc="none", mew=1.5, color=color, label=None if i else label)
+        ax.plot(np.mean(values), i + shift, "|", ms=16, mew=2, color=color)
+    places = [list(rows).index(name) for name in reported]
+    if reported:
+        ax.plot(list(reported.values()), places, "*", ms=11, color=REPORT, label="report")
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+
+
 def error_bars(
     ax: plt.Axes,
     x: Sequence[float] | Tensor,
@@ -112,26 +172,28 @@ def intervals(values: Mapping[str, float], errors: Sequence[tuple[float, float]]
     fig, ax = plt.subplots()
     error_bars(ax, range(len(values)), list(values.values()), errors, fmt="o", ms=7, capsize=4)
     for i, value in enumerate(values.values()):
-        ax.annotate(f"{value:.3f}", (i, value), xytext=(8, 0), textcoords="offset points", va="center", fontsize=8)
-    ax.set_xticks(range(len(values)), list(values), fontsize=8)
+        ax.annotate(
+            f"{value:.3f}", (i, value), xytext=(8, 0), textcoords="offset points", va="center", fontsize="small"
+        )
+    ax.set_xticks(range(len(values)), list(values), fontsize="small")
     ax.set(title=title, ylabel=ylabel, xlim=(-0.5, len(values) - 0.2))
     return fig
 
 
-def measures(
-    judged: Mapping[str, Mapping[str, float]], labels: Mapping[str, str], *, title: str = "", rows: int = 2
-) -> Figure:
-    """Measured values {name: {key: value}}, with one small panel for each measure {key: label}."""
-    columns = -(-len(labels) // rows)
-    size = (3.1 * columns + 0.6, rows * (0.35 * len(judged) + 1.4))
+def measures(judged: Mapping[str, Mapping[str, float]], labels: Mapping[str, str], *, title: str = "") -> Figure:
+    """Measured values {name: {key: value}}, with one small panel for each measure {key: label}, three in a row."""
+    columns = min(3, len(labels))
+    rows = -(-len(labels) // columns)
+    size = (WIDTH * columns / 3, rows * (0.35 * len(judged) + 1.4))
     fig, axes = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False)
     for ax, (key, label) in zip(axes.flat, labels.items(), strict=False):
         for i, (scores, marker) in enumerate(zip(judged.values(), cycle(MARKERS), strict=False)):
             ax.plot(scores[key], i, marker, ms=8)
             here = (scores[key], i)
-            ax.annotate(f"{scores[key]:.3g}", here, xytext=(0, 8), textcoords="offset points", ha="center", fontsize=8)
-        ax.set(title=label, ylim=(len(judged) - 0.4, -0.7))
-        ax.set_yticks(range(len(judged)), list(judged), fontsize=9)
+            above = {"xytext": (0, 7), "textcoords": "offset points", "ha": "center", "fontsize": "small"}
+            ax.annotate(f"{scores[key]:.3g}", here, **above)
+        ax.set(xlabel=label, ylim=(len(judged) - 0.4, -0.7))
+        ax.set_yticks(range(len(judged)), list(judged))
         ax.xaxis.get_major_locator().set_params(nbins=4)
         ax.margins(x=0.3)
     for ax in axes.flat[len(labels) :]:
@@ -147,13 +209,12 @@ def boxes(panels: Mapping[str, Mapping[str, Tensor]], *, title: str) -> Figure:
     The box holds the middle half of the values, and the line in it is the median. Whiskers end at the last value
     within 1.5 box lengths.
     """
-    fig, axes = plt.subplots(1, len(panels), figsize=(5.6 * len(panels), 4), sharey=True)
+    fig, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4), sharey=True)
     for ax, (xlabel, values) in zip(axes, panels.items(), strict=True):
         heights = [v.numpy() for v in values.values()]
         ax.boxplot(heights, tick_labels=list(values), orientation="horizontal", showfliers=False, widths=0.6)
         ax.set(xlabel=xlabel)
     axes[0].invert_yaxis()  # the panels share it
-    axes[0].tick_params(axis="y", labelsize=8)
     fig.suptitle(title)
     fig.tight_layout()
     return fig
@@ -182,7 +243,7 @@ def confusion(matrix: Tensor, *, title: str, ax: plt.Axes | None = None, darkest
         square=True,
         linewidths=0.5,
         ax=ax,
-        annot_kws={"size": 8},
+        annot_kws={"size": "small"},
         vmin=0,
         vmax=darkest,
     )
@@ -211,7 +272,7 @@ def heat(
         cbar=False,
         linewidths=0.5,
         ax=ax,
-        annot_kws={"size": 8},
+        annot_kws={"size": "small"},
         **ticks,
     )
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
@@ -258,7 +319,7 @@ def classes(
         )
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if legend:
-        ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.3 * (24 / marker_area) ** 0.5)
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.3 * (24 / marker_area) ** 0.5)
     return ax.figure
 
 
@@ -269,8 +330,8 @@ def digits(images: Tensor, titles: Sequence[str] | None = None, *, title: str = 
     """Images side by side in rows, each with its own title."""
     images = _grey(images)
     rows = -(-len(images) // columns)
-    extra = 0.28 if titles else 0
-    fig, axes = plt.subplots(rows, columns, figsize=(columns * 0.95, rows * (0.95 + extra) + 0.4), squeeze=False)
+    extra, inches = 0.28 if titles else 0, min(0.95, WIDTH / columns)
+    fig, axes = plt.subplots(rows, columns, figsize=(columns * inches, rows * (inches + extra) + 0.4), squeeze=False)
     for i, ax in enumerate(axes.flat):
         ax.set(xticks=[], yticks=[])
         if i >= len(images):
@@ -278,7 +339,7 @@ def digits(images: Tensor, titles: Sequence[str] | None = None, *, title: str = 
             continue
         _show(images[i], ax)
         if titles:
-            ax.set_title(titles[i], fontsize=8, fontweight="normal", pad=3)
+            ax.set_title(titles[i], fontsize="small", fontweight="normal", pad=3)
     fig.suptitle(title)
     fig.tight_layout(pad=0.4)
     return fig
@@ -292,7 +353,7 @@ def image_row(images: Tensor, captions: Sequence[str] = (), *, title: str = "", 
     _, height, width = images.shape
     _show(images.permute(1, 0, 2).reshape(height, -1), ax)
     ax.set(xticks=[width * (i + 0.5) for i in range(len(captions))], yticks=[], title=title)
-    ax.set_xticklabels(captions, fontsize=8)
+    ax.set_xticklabels(captions, fontsize="small")
     return ax.figure
 
 
@@ -313,13 +374,13 @@ def image_rows(
     for ax, (name, images) in zip(axes.flat, rows.items(), strict=True):
         image_row(images, (captions or {}).get(name, ()), ax=ax)
         if names == "above":
-            ax.set_title(name, fontsize=9, pad=2)
+            ax.set_title(name, fontsize="small", pad=2)
         else:
-            ax.set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
+            ax.set_ylabel(name, fontsize="small", rotation=0, ha="right", va="center")
     fig.suptitle(title, y=1, va="top")
     fig.tight_layout(pad=0.4)  # finds the width beside the names; the heights follow from that
     place = axes[0, 0].get_position(original=True)
-    image, below, above = 9 * place.width / longest, 0.1 + (0.08 + 0.14 * lines) * bool(lines), 0.2 * (names == "above")
+    image, below, above = 9 * place.width / longest, 0.1 + (0.08 + 0.16 * lines) * bool(lines), 0.2 * (names == "above")
     step = above + image + below
     height = len(rows) * step + 0.3 * bool(title)
     fig.set_size_inches(9, height)
@@ -343,12 +404,16 @@ def image_grid(images: Tensor, columns: int, *, title: str = "", gap: int = 0, a
 def image_grids(
     panels: Mapping[str, Tensor], columns: int, *, rows: int = 1, title: str = "", gap: int = 0, inches: float = 2.4
 ) -> Figure:
-    """Panels {name: images} in ``rows``, each an ``image_grid`` with ``columns`` and a width of ``inches``."""
-    across = -(-len(panels) // rows)
+    """Panels {name: images} in ``rows``, each an ``image_grid`` with ``columns`` and a width of ``inches``.
+
+    There are more rows if they would be too wide.
+    """
+    across = min(-(-len(panels) // rows), int(WIDTH / inches))
+    rows = -(-len(panels) // across)
     fig, axes = plt.subplots(rows, across, figsize=(inches * across, (inches + 0.35) * rows + 0.3), squeeze=False)
     for ax, (name, images) in zip(axes.flat, panels.items(), strict=False):
         image_grid(images, columns, gap=gap, ax=ax)
-        ax.set_title(name, fontsize=9)
+        ax.set_title(name, fontsize="small")
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     fig.suptitle(title)
@@ -413,10 +478,10 @@ def _show(image: Tensor, ax: plt.Axes) -> None:
 def diagram(boxes: Mapping[str, tuple[float, float]], arrows: Sequence[tuple[str, str]], *, title: str) -> Figure:
     """A diagram of boxes {text: (x, y)} joined by arrows (from, to)."""
     xs, ys = zip(*boxes.values(), strict=True)
-    fig, ax = plt.subplots(figsize=(1.9 * (max(xs) - min(xs)) + 2, 1.5 * (max(ys) - min(ys)) + 1.6))
+    fig, ax = plt.subplots(figsize=(min(WIDTH, 1.9 * (max(xs) - min(xs)) + 2), 1.5 * (max(ys) - min(ys)) + 1.6))
     drawn = {
         text: ax.text(
-            x, y, text, ha="center", va="center", fontsize=9,
+            x, y, text, ha="center", va="center", fontsize="small",
             bbox={"boxstyle": "round,pad=0.5", "facecolor": "#d9e8f5", "edgecolor": "0.3"},
         )
         for text, (x, y) in boxes.items()
@@ -426,6 +491,26 @@ def diagram(boxes: Mapping[str, tuple[float, float]], arrows: Sequence[tuple[str
         style |= {"patchA": drawn[start].get_bbox_patch(), "patchB": drawn[end].get_bbox_patch()}
         ax.annotate("", boxes[end], boxes[start], arrowprops=style)
     ax.set(xlim=(min(xs) - 0.6, max(xs) + 0.6), ylim=(min(ys) - 0.5, max(ys) + 0.5), title=title)
+    ax.axis("off")
+    return fig
+
+
+def schematic(layers: Sequence[tuple[str, int]], arrows: Sequence[str] = (), *, title: str = "") -> Figure:
+    """A network from left to right: a box for each layer (name, number of units), higher for more units.
+
+    ``arrows`` says what happens between two layers, one text for each arrow. Texts may have several lines.
+    """
+    fig, ax = plt.subplots(figsize=(min(WIDTH, 1.6 * len(layers)), 2.6))
+    heights = [0.6 + 0.4 * np.log10(units) for _, units in layers]
+    for i, ((name, units), height) in enumerate(zip(layers, heights, strict=True)):
+        ax.add_patch(plt.Rectangle((i - 0.2, -height / 2), 0.4, height, fc="#d9e8f5", ec="0.3"))
+        ax.text(i, 0, f"{units:,}", ha="center", va="center")
+        ax.text(i, -max(heights) / 2 - 0.1, name, ha="center", va="top", fontsize="small")
+        if i:
+            ax.annotate("", (i - 0.22, 0), (i - 0.78, 0), arrowprops={"arrowstyle": "-|>", "color": "0.3"})
+    for i, text in enumerate(arrows):
+        ax.text(i + 0.5, 0.08, text, ha="center", va="bottom", fontsize="small")
+    ax.set(xlim=(-0.5, len(layers) - 0.5), ylim=(-max(heights) / 2 - 0.1, max(heights) / 2 + 0.1), title=title)
     ax.axis("off")
     return fig
 

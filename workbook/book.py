@@ -276,28 +276,48 @@ class Book:
             said = f"belongs to notebook {owner}, not to {self.notebook}" if owner else "is not in data/errata.toml"
             raise KeyError(f"erratum {erratum!r} {said}")
 
-    def figure(self, fig: object, name: str, *, alt: str, caption: str = "", seconds: bool = False) -> None:
+    def figure(
+        self,
+        fig: object,
+        name: str,
+        *,
+        alt: str,
+        caption: str = "",
+        seconds: bool = False,
+        allow: dict[str, str] | None = None,
+    ) -> None:
         """Save a matplotlib figure as ``<name>.png``, show it with its caption and close it.
 
         ``name`` is the id of an item, or ``extra-…`` for a figure that is in no report. ``caption`` says in one
         sentence what to see; without one, the first sentence of ``alt`` stands there. ``alt`` describes the figure for
         those who cannot see it. ``seconds`` marks a figure that shows measured durations.
+
+        What cannot be read on a page is stored as findings (``lib.legibility``), which ``workbook.tools.chapter``
+        lists. ``allow`` {rule: reason} says why a rule does not apply to this figure.
         """
         import matplotlib.pyplot as plt
         from IPython.display import display
+
+        from lib import legibility
 
         if not name.startswith("extra-"):
             self._known(name)
         if len(alt.strip()) < 20:
             raise ValueError(f"{name} needs alt text of 20 letters or more, which describes the figure")
+        allow = allow or {}
+        if unknown := set(allow) - set(legibility.RULES):
+            raise ValueError(f"{name} allows {unknown.pop()!r}; the rules are: {', '.join(legibility.RULES)}")
         alt, caption = " ".join(alt.split()), " ".join(caption.split())
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", metadata={"Software": None, "Description": alt})
-        plt.close(fig)
         png = buffer.getvalue()
+        found = legibility.findings(fig, png)
+        plt.close(fig)
         write_atomic(self.folder / f"{name}.png", png)
         self._files["results" if seconds else "timings"]["figures"].pop(name, None)  # left there if a cell is run again
         entry = {"file": f"{name}.png", "alt": alt} | ({"caption": caption} if caption else {})
+        entry |= {"allow": allow} if allow else {}
+        entry["findings"] = {rule: what for rule, what in found.items() if rule not in allow}
         self._put("timings" if seconds else "results", "figures", name, entry)
         bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": alt}
         display(bundle, raw=True, metadata={"image/png": {"alt": alt, "file": f"{name}.png"}})

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -51,9 +51,10 @@ def labels(axis, which):
 # --- style -------------------------------------------------------------------------------------------------------
 
 
-OURS = {
-    *("figure.figsize", "figure.dpi", "savefig.dpi", "savefig.bbox", "figure.titlesize", "figure.titleweight"),
-    *("axes.titlesize", "axes.titleweight", "image.cmap"),
+CHANGED = {
+    *("figure.figsize", "figure.dpi", "savefig.dpi", "savefig.bbox", "savefig.pad_inches", "image.cmap"),
+    *("figure.titlesize", "figure.titleweight", "axes.titlesize", "axes.titleweight", "axes.prop_cycle"),
+    *("font.size", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"),
     "font.sans-serif",  # never used, because the font has a name
 }
 
@@ -62,14 +63,50 @@ def test_style_is_seaborns_whitegrid_but_for_what_is_ours():
     import seaborn as sns
 
     plt.rcdefaults()
-    sns.set_theme(style="whitegrid", palette="colorblind", rc={"font.family": "DejaVu Sans"})
+    sns.set_theme(style="whitegrid", rc={"font.family": "DejaVu Sans"})
     theirs = dict(plt.rcParams)
     plt.rcdefaults()
     plots.set_style()
     ours = dict(plt.rcParams)
-    cycles = ([to_rgb(colour) for colour in rc.pop("axes.prop_cycle").by_key()["color"]] for rc in (theirs, ours))
-    assert next(cycles) == next(cycles)
-    assert {name for name in theirs if theirs[name] != ours[name]} <= OURS
+    assert {name for name in theirs if theirs[name] != ours[name]} <= CHANGED
+
+
+SEEN = {  # linear red, green and blue as they are seen with and without cones for green and red (Machado 2009)
+    "all": np.eye(3),
+    "no green": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),
+    "no red": np.array([[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]]),
+}
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear(colour):
+    parts = np.array(to_rgb(colour))
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb):
+    x, y, z = np.cbrt((TO_XYZ @ rgb.clip(0, 1) / (0.9505, 1, 1.089)).clip(0.001))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_ten_colours_stand_out_from_white_and_from_each_other_for_everybody():
+    colours = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert len(colours) == 10
+    assert all(1.05 / (TO_XYZ[1] @ linear(colour) + 0.05) > 2.9 for colour in colours), "contrast with white"
+    for view in SEEN.values():
+        seen = [lab(view @ linear(colour)) for colour in colours]
+        assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 14
+
+
+def test_ours_and_the_reports_colour_are_the_first_and_the_last_and_dark_enough_for_text():
+    colours = [to_hex(colour) for colour in plt.rcParams["axes.prop_cycle"].by_key()["color"]]
+    assert (colours[0], colours[-1]) == (plots.OURS, plots.REPORT)
+    for colour in (plots.OURS, plots.REPORT):
+        assert 1.05 / (TO_XYZ[1] @ linear(colour) + 0.05) > 4.5
+
+
+def test_figures_are_saved_sharp():
+    assert plt.rcParams["savefig.dpi"] >= 110
 
 
 def test_style_sheet_says_nothing_that_matplotlibs_whitegrid_says_too():
@@ -191,6 +228,33 @@ def test_error_bars_begin_and_end_at_their_bounds():
     np.testing.assert_allclose(ax.containers[0].lines[0].get_xydata(), [(1, 0.5), (2, 0.9)])
 
 
+def test_each_seed_has_a_mark_in_the_row_of_its_name_and_the_report_a_star():
+    _, ax = plt.subplots()
+    plots.seeds(ax, {"a": [1.0, 3.0], "b": [5.0]}, reported={"b": 4.0}, label="ours", shift=0.1)
+    marks, mean, other, _, star = ax.lines
+    assert marks.get_xydata().tolist() == [[1, 0.1], [3, 0.1]]
+    assert mean.get_xydata().tolist() == [[2, 0.1]]
+    assert other.get_xydata().tolist() == [[5, 1.1]]
+    assert star.get_xydata().tolist() == [[4, 1]]
+    assert (marks.get_color(), star.get_color(), marks.get_markerfacecolor()) == (plots.OURS, plots.REPORT, "none")
+    assert labels(ax.yaxis, "major") == {0: "a", 1: "b"}
+    assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first at the top"
+    assert ax.get_legend_handles_labels()[1] == ["ours", "report"]
+
+
+def test_runs_of_a_group_look_alike_and_are_named_once():
+    _, ax = plt.subplots()
+    plots.runs(ax, {"report": [[3.0, 2.0], [4.0, 2.5]], "ours": [[1.0, 0.5]]}, {"ours": plots.OURS})
+    drawn = [list(line.get_ydata()) for line in ax.lines]
+    assert drawn == [[3.0, 2.0], [4.0, 2.5], [1.0, 0.5]]
+    assert all(list(line.get_xdata()) == [1, 2] for line in ax.lines)
+    first, second, third = ((line.get_color(), line.get_linestyle()) for line in ax.lines)
+    assert first == second
+    assert third[0] == plots.OURS
+    assert third[1] != first[1]
+    assert ax.get_legend_handles_labels()[1] == ["report", "ours"]
+
+
 def test_error_bars_forgive_a_bound_that_is_rounded_past_its_value():
     _, ax = plt.subplots()
     plots.error_bars(ax, torch.arange(1), torch.ones(1), torch.tensor([[0.8, 1 - 1e-7]]))
@@ -206,14 +270,14 @@ def test_intervals_are_drawn_at_their_names_with_their_values():
 
 
 def test_measures_are_drawn_in_the_panel_of_their_name_beside_whom_they_measure():
-    judged = {"real": {"f": 1.0, "r": 0.9, "x": 0.0}, "GAN": {"f": 33.0, "r": 0.25, "x": 0.0}}
-    fig = plots.measures(judged, {"r": "recall", "f": "Fréchet", "x": "third"}, title="all")
-    recall, frechet, third, spare = fig.axes
-    assert (recall.get_title(), frechet.get_title(), third.get_title()) == ("recall", "Fréchet", "third")
+    judged = {"real": {"f": 1.0, "r": 0.9, "x": 0.0, "y": 1.0}, "GAN": {"f": 33.0, "r": 0.25, "x": 0.0, "y": 1.0}}
+    fig = plots.measures(judged, {"r": "recall", "f": "Fréchet", "x": "third", "y": "fourth"}, title="all")
+    recall, frechet, third, _, spare, _ = fig.axes
+    assert (recall.get_xlabel(), frechet.get_xlabel(), third.get_xlabel()) == ("recall", "Fréchet", "third")
     assert [line.get_xydata().tolist() for line in recall.lines] == [[[0.9, 0]], [[0.25, 1]]]
     assert [line.get_xydata().tolist() for line in frechet.lines] == [[[1, 0]], [[33, 1]]]
     assert {text.get_text(): text.xy for text in recall.texts} == {"0.9": (0.9, 0), "0.25": (0.25, 1)}
-    assert labels(third.yaxis, "major") == {0: "real", 1: "GAN"}
+    assert labels(recall.yaxis, "major") == {0: "real", 1: "GAN"}
     assert recall.get_ylim()[0] > recall.get_ylim()[1], "the first at the top"
     assert not spare.get_visible()
     assert fig.get_suptitle() == "all"
@@ -444,6 +508,14 @@ def test_ticks_of_a_plane_name_the_coordinates_of_the_images_they_are_at():
     assert labels(ax.yaxis, "major") == {14: "3", 42: "2", 70: "1"}, "pixels count from the top"
 
 
+def test_grids_wrap_into_rows_that_fit_the_page():
+    panels = {str(i): flat_images(i) for i in range(7)}
+    axes = plots.image_grids(panels, 1, inches=3).axes
+    places = [(ax.get_subplotspec().rowspan.start, ax.get_subplotspec().colspan.start) for ax in axes[:7]]
+    assert places == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
+    assert [ax.get_visible() for ax in axes[7:]] == [False, False]
+
+
 # --- networks ----------------------------------------------------------------------------------------------------
 
 
@@ -453,6 +525,17 @@ def test_arrows_of_a_diagram_point_from_the_first_to_the_second():
     assert (image.get_position(), code.get_position()) == ((0, 0), (2, 1))
     assert (arrow.xyann, arrow.xy) == ((0, 0), (2, 1))
     assert arrow.arrow_patch.get_arrowstyle().arrow == "-|>", "its head is at its end"
+
+
+def test_a_schematic_shows_each_layer_with_its_size_and_what_happens_between_them():
+    (ax,) = plots.schematic([("image", 784), ("latent", 2)], ["ReLU"], title="Encoder").axes
+    big, small = ax.patches
+    assert big.get_height() > small.get_height()
+    assert big.get_x() < small.get_x()
+    at = {text.get_text(): text.get_position()[0] for text in ax.texts if text.get_text()}
+    assert at == {"784": 0, "image": 0, "2": 1, "latent": 1, "ReLU": 0.5}
+    (arrow,) = (text for text in ax.texts if not text.get_text())
+    assert arrow.xyann[0] < arrow.xy[0], "from left to right"
 
 
 def network():

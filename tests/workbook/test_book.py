@@ -436,7 +436,8 @@ def test_figures_repeat_byte_for_byte_and_carry_their_alt_text(book):
     book.figure(line(), "linma2472.fig-07", alt=ALT)
     assert (book.folder / "linma2472.fig-07.png").read_bytes() == first
     assert ALT.encode() in first
-    assert stored(book)["figures"]["linma2472.fig-07"] == {"file": "linma2472.fig-07.png", "alt": ALT}
+    about = stored(book)["figures"]["linma2472.fig-07"]
+    assert (about["file"], about["alt"]) == ("linma2472.fig-07.png", ALT)
     assert not plt.get_fignums()
 
 
@@ -451,6 +452,29 @@ def test_a_caption_is_shown_under_its_figure_and_stored_beside_the_alt_text(book
     book.figure(line(), "linma2472.fig-07", alt="A line from 0.5 up to one. Nothing else is there.")
     assert shown[-1].data == "*A line from 0.5 up to one.*"
     assert "caption" not in stored(book)["figures"]["linma2472.fig-07"]
+
+
+def test_figures_are_saved_sharp(book):
+    fig = plt.figure(figsize=(5, 3))
+    fig.add_axes((0, 0, 1, 1), xticks=[], yticks=[])
+    book.figure(fig, "linma2472.fig-07", alt=ALT)
+    png = (book.folder / "linma2472.fig-07.png").read_bytes()
+    assert int.from_bytes(png[16:20]) > 5 * 100, "pixels across"
+
+
+def test_what_cannot_be_read_is_stored_with_its_figure_unless_there_is_a_reason(book):
+    def small(**options):
+        fig, ax = plt.subplots(figsize=(9, 3))
+        ax.set(xticks=[], yticks=[])
+        ax.set_title("tiny", fontsize=4)
+        book.figure(fig, "linma2472.fig-07", alt=ALT, **options)
+        return stored(book)["figures"]["linma2472.fig-07"]
+
+    assert small()["findings"] == {"small text": "'tiny' (6 pixels)"}
+    allowed = small(allow={"small text": "A microprint is the point here."})
+    assert (allowed["findings"], allowed["allow"]) == ({}, {"small text": "A microprint is the point here."})
+    with pytest.raises(ValueError, match="allows 'tiny'; the rules are: width, small text"):
+        small(allow={"tiny": "It is."})
 
 
 def test_seconds_are_kept_apart(book):

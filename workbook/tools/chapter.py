@@ -1,7 +1,7 @@
 """Chapters for a code host: an executed notebook becomes README.md beside its figures.
 
-``run_notebook`` writes it with the figures. After an edit to this file, rewrite all chapters from the executed copies:
-``python -m workbook.tools.chapter [--profile full] [--seed 0]``.
+``run_notebook`` writes it with the figures. After an edit to this file, rewrite all chapters from the executed copies,
+and list the figures that cannot be read on a page: ``python -m workbook.tools.chapter [--profile full] [--seed 0]``.
 
 Prose, tables and lesson code are copied; images are linked, with the code of a figure in a fold under it; solutions are
 in folds. Code that records, and templates of answers, are left out: the notebook is one link away. Formulas become code
@@ -19,6 +19,7 @@ from pathlib import Path
 from lib.atomic import write_atomic
 from workbook import paths
 from workbook.profiles import PROFILES
+from workbook.records import load_results
 
 LESSON_LINES = 25  # longer untagged cells are collapsed
 HIDDEN = {"parameters", "injected-parameters"}
@@ -172,7 +173,19 @@ def main() -> int:
         if place.is_dir():
             written = write(executed, executed.stem, arguments.profile, arguments.seed, place, place)
             print(written.relative_to(paths.ROOT))
+    for folder in sorted(paths.results_dir(arguments.profile, arguments.seed).iterdir()):
+        for found in hard_to_read(folder):
+            print(f"{folder.name}: {found}")
     return 0
+
+
+def hard_to_read(folder: Path) -> list[str]:
+    """The figures in a folder that have no caption, or cannot be read on a page as they are (``lib.legibility``)."""
+    figures = (load_results(folder) or {"figures": {}})["figures"]
+    found = [
+        f"{name}: {rule}: {what}" for name, each in figures.items() for rule, what in each.get("findings", {}).items()
+    ]
+    return [*found, *(f"{name}: no caption" for name, each in figures.items() if "caption" not in each)]
 
 
 if __name__ == "__main__":
