@@ -483,22 +483,30 @@ def test_committed_gallery_is_complete():
 # --- README and commands ---------------------------------------------------------------------------------------------
 
 
-def test_readme_commands_exist():
-    text, makefile = (ROOT / "README.md").read_text("utf-8"), (ROOT / "Makefile").read_text("utf-8")
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md"])
+def test_commands_that_a_text_names_exist(file):
+    text, makefile = (ROOT / file).read_text("utf-8"), (ROOT / "Makefile").read_text("utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.M))
     used = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, flags=re.M))
-    assert {"figures", "test", "lab", "bench", "check"} <= used <= targets
+    assert {"figures", "test"} <= used <= targets
     known = re.search(r"^KNOWN +:= (.*)$", makefile, flags=re.M).group(1).split()
     settings = re.findall(r"\b([A-Z]+)=(\"[^\"]*\"|[\w.]+)", " ".join(re.findall(r"make [a-z-]+(.*)", text)))
     assert {variable for variable, _ in settings} <= set(known)
     assert {value for variable, value in settings if variable == "PROFILE"} <= set(PROFILES)
-    assert {value for variable, value in settings if variable == "NOTEBOOK"} <= set(run.notebooks())
+    assert {value for variable, value in settings if variable == "NOTEBOOK"} <= {*run.notebooks(), "22_my_chapter"}
     assert set(re.findall(r"profile `(\w+)`", text)) <= set(PROFILES)
     for link in re.findall(r"\]\((?!http)([^)#]+)", text) + re.findall(r'src="(?!http)([^"]+)', text):
         assert (ROOT / link).exists(), link
 
 
-@pytest.mark.parametrize("file", ["README.md", "Makefile", "Snakefile", ".ci/run"])
+def test_what_is_committed_is_checked_as_make_lint_checks_it():
+    """One hook, which calls make; the commands stand in the Makefile alone."""
+    text = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+    assert re.findall(r"entry: (.*)", text) == ["make lint"]
+    assert "pass_filenames: false" in text
+
+
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md", "Makefile", "Snakefile", ".ci/run"])
 def test_python_modules_that_are_run_exist_and_know_their_options(file):
     text = (ROOT / file).read_text("utf-8")
     for module, options in re.findall(r"python -m ((?:lib|workbook|benchmarks)\.[\w.]+)([^\n`]*)", text):
@@ -509,8 +517,23 @@ def test_python_modules_that_are_run_exist_and_know_their_options(file):
             assert f'"{option}"' in path.read_text("utf-8"), f"{module} {option}"
 
 
-def test_readme_names_code_that_exists():
-    text = (ROOT / "README.md").read_text("utf-8")
+def test_readme_code_runs_as_printed(tmp_path):
+    """Each block is a whole cell: in a new notebook, with nothing run before it."""
+    cells = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), flags=re.M | re.S)
+    assert cells
+    places = {"WORKBOOK_PROFILE": "smoke", "WORKBOOK_OUT": str(tmp_path), "WORKBOOK_CACHE": str(tmp_path)}
+    environment = os.environ | places | {"MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)}
+    shell = "from IPython.core.interactiveshell import InteractiveShell; import sys; "
+    command = [sys.executable, "-c", shell + "InteractiveShell.instance().run_cell(sys.stdin.read()).raise_error()"]
+    for cell in cells:
+        done = subprocess.run(command, input=cell, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
+        assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("beta-vae-*.safetensors"))
+
+
+@pytest.mark.parametrize("file", ["README.md", "CONTRIBUTING.md"])
+def test_code_that_a_text_names_exists(file):
+    text = (ROOT / file).read_text("utf-8")
     for name in re.findall(r"`((?:lib|workbook)/[\w./]+)`", text):
         assert (ROOT / name).exists(), name
     for name in re.findall(r"`((?:lib|workbook)\.\w[\w.]*)`", text):
