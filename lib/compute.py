@@ -1,9 +1,11 @@
-"""Device, threads and precision: where and how results are computed."""
+"""Device and threads: where results are computed. It is recorded with them, and makes no model stale."""
 
 import os
 import platform
 
 import torch
+
+from lib.precision import fast_precision
 
 CHANGES_NO_RESULT = True  # for ``workbook.fingerprint``
 
@@ -23,31 +25,6 @@ def configure(threads: int = 1) -> None:
 def device() -> torch.device:
     """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def fast_precision() -> str:
-    """ "bfloat16" where the GPU or CPU multiplies it natively (twice as fast as "float32"), otherwise "float32"."""
-    if device().type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    able = torch.cpu.get_capabilities()
-    return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
-
-
-def multiplying_in(precision: str) -> torch.autocast:
-    """A context that computes matrix products in "float32", "bfloat16" or "fast" (``fast_precision`` of this machine).
-
-    It suits training whose noise is far larger than the rounding error. Weights are cast at every use, because an
-    optimiser may change them between two uses. Raises ValueError for any other precision.
-    """
-    if precision not in ("float32", "bfloat16", "fast"):
-        raise ValueError(f'precision must be "float32", "bfloat16" or "fast", got {precision!r}')
-    chosen = fast_precision() if precision == "fast" else precision
-    return torch.autocast(device().type, torch.bfloat16, enabled=chosen == "bfloat16", cache_enabled=False)
-
-
-def exactly() -> torch.autocast:
-    """A context inside ``multiplying_in`` that computes products in float32 again."""
-    return torch.autocast(device().type, enabled=False)
 
 
 def environment() -> dict[str, str | int]:

@@ -73,11 +73,15 @@ def describe(function: Callable, settings: dict[str, object]) -> dict[str, objec
     """
     bound = inspect.signature(function).bind(**settings)
     bound.apply_defaults()
+    given = dict(bound.arguments)
+    for name, parameter in bound.signature.parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:  # by name, in whatever order they were given
+            given |= given.pop(name)
     sources: dict[str, str] = {}
     try:
         return {
             "function": fingerprint(function, sources),
-            "settings": {name: fingerprint(value, sources) for name, value in bound.arguments.items()},
+            "settings": {name: fingerprint(value, sources) for name, value in given.items()},
             "sources": sources,
             "torch": ".".join(torch.__version__.split(".")[:2]),
         }

@@ -1,14 +1,18 @@
-"""The models that several chapters share: one table of recipes, and one way to ask for a model.
+"""The models that several chapters share: a recipe for each, and one way to ask for a model.
 
     classifier, _ = recipes.classifier(book)
 
 trains the classifier with this profile's images and epochs, or loads it from the cache. It returns the network in
-evaluation mode, and its weights and history. A network is imported only when it is requested, so that a chapter depends
-only on the code of the networks that it uses.
+evaluation mode, and its weights and history. A recipe imports its network only when it is requested, so that a chapter
+depends only on the code of the networks that it uses.
+
+Learning rates and regularisation of 01, 02, 04, 13 and 16 were chosen on the validation split, the two rates of gan on
+held-out images (notebook 05), and the rates of the other GANs by the class entropy of their samples.
 """
 
+from collections.abc import Callable
 from functools import partial
-from pkgutil import resolve_name
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -17,6 +21,87 @@ from lib.models import loaded
 from lib.training.loop import from_noise, outputs, part
 from workbook.book import Book
 from workbook.cache import Trained, trained
+from workbook.profiles import PROFILES
+
+
+class Recipe(NamedTuple):
+    """How a model is trained, apart from its epochs and seed."""
+
+    name: str  # of its file
+    train: Callable[..., tuple[dict, dict]]
+    settings: dict[str, object]
+    data: Callable[[Split, Split], dict[str, object]]  # of training and test images
+    epochs: tuple[int, ...]  # of each profile
+    keep: tuple[str, ...] | None = None  # the networks whose weights some chapter needs
+    watched: int = 0  # the number of noise vectors decoded after every epoch
+
+
+RECIPES: dict[str, Callable[..., Recipe]] = {}
+
+
+def recipe(make: Callable[..., Recipe]) -> Callable[..., tuple[nn.Module, Trained]]:
+    """A decorator that adds a recipe to RECIPES. Its name then stands for ``shared`` with this recipe."""
+    RECIPES[make.__name__] = make
+    return partial(shared, make.__name__)
+
+
+def epochs(name: str) -> dict[str, int]:
+    """The number of training epochs of a shared model, by profile."""
+    return dict(zip(PROFILES, RECIPES[name]().epochs, strict=True))
+
+
+def settings(name: str, **network: object) -> dict[str, object]:
+    """Builders and training settings of a shared model, without its data, epochs and seed.
+
+    ``network`` overrides settings of the network.
+    """
+    return RECIPES[name](**network).settings
+
+
+def training(
+    name: str,
+    book: Book,
+    *,
+    epochs: int | None = None,
+    seed: int | None = None,
+    keep: tuple[str, ...] | None = None,
+    **network: object,
+) -> Trained:
+    """Weights and history of a model of RECIPES.
+
+    By default, ``epochs`` and ``seed`` come from the profile and the book. ``network`` overrides settings of the
+    network; ``keep`` is as in ``cache.trained``. Raises KeyError for a name that is not in the table.
+    """
+    made, seed = RECIPES[name](**network), book.seed if seed is None else seed
+    how = made.settings | made.data(*book.mnist())
+    if made.watched:
+        how["watch"] = partial(from_noise, n=made.watched, latent=how["latent"], seed=seed)
+    return trained(
+        made.name,
+        made.train,
+        keep=made.keep if keep is None else keep,
+        epochs=made.epochs[PROFILES.index(book.profile)] if epochs is None else epochs,
+        seed=seed,
+        **how,
+    )
+
+
+def shared(
+    name: str, book: Book, *, epochs: int | None = None, seed: int | None = None, **network: object
+) -> tuple[nn.Module, Trained]:
+    """A model of RECIPES in evaluation mode (for a GAN, the generator), and its ``training``."""
+    done, builders = training(name, book, epochs=epochs, seed=seed, **network), settings(name, **network)
+    if "build" in builders:
+        return loaded(builders["build"](), unwatched(done.state)), done
+    return loaded(builders["build_generator"](), part(done.state, "generator")), done
+
+
+def unwatched(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights without the watched outputs."""
+    return {name: tensor for name, tensor in state.items() if name != "watched"}
+
+
+# --- the training data ---------------------------------------------------------------------------------------------
 
 
 def _labelled(train: Split, test: Split) -> dict:
@@ -49,214 +134,134 @@ def _real_flat(train: Split, test: Split) -> dict:
     return {"real": symmetric(train.images).flatten(1)}
 
 
-_LINEAR_GAN = {
-    "train": "lib.training.gan:train_gan",
-    "build_generator": "lib.models.gan:Generator",
-    "build_discriminator": "lib.models.gan:Discriminator",
-    "data": _real_flat,
-    "keep": ("generator", "watched"),
-}
-
-# data: the training data; watched: the number of noise vectors decoded after every epoch; keep: the networks whose
-# weights some chapter needs; network: settings of the network. Learning rates and regularisation of 01, 02, 04, 13 and
-# 16 were chosen on the validation split, the two rates of gan on held-out images (notebook 05), and the rates of the
-# other GANs by the class entropy of their samples.
-RECIPES = {
-    "classifier": {
-        "name": "feedforward",
-        "train": "lib.training.classifier:train_classifier",
-        "build": "lib.models.feedforward:FeedForward",
-        "network": {"hidden": 512, "activation": "relu"},
-        "data": _labelled,
-        "epochs": {"smoke": 4, "full": 15},
-        "settings": {
-            "prepare": unit,
-            "batch_size": 256,
-            "optimiser": "adamw",
-            "optimiser_settings": {"weight_decay": 0.05},
-            "lr": 4e-3,
-            "augment": partial(random_shift, pixels=1),
-        },
-    },
-    "cnn": {
-        "name": "cnn",
-        "train": "lib.training.classifier:train_classifier",
-        "build": "lib.models.cnn:CNN",
-        "data": _labelled,
-        "epochs": {"smoke": 5, "full": 5},
-        "settings": {
-            "prepare": symmetric,
-            "batch_size": 64,
-            "optimiser": "adamw",
-            "optimiser_settings": {"weight_decay": 0.01},
-            "lr": 5e-3,
-            "augment": partial(random_shift, pixels=1),
-        },
-    },
-    "autoencoder": {
-        "name": "autoencoder",
-        "train": "lib.training.autoencoder:train_autoencoder",
-        "build": "lib.models.autoencoder:Autoencoder",
-        "data": _pixels,
-        "epochs": {"smoke": 3, "full": 80},
-        "settings": {
-            "batch_size": 256,
-            "optimiser": "adamw",
-            "optimiser_settings": {"weight_decay": 0.1},
-            "lr": 2e-3,
-            "precision": "fast",
-        },
-    },
-    "narrow_autoencoder": {  # of Advanced Deep Learning 2024
-        "name": "autoencoder-narrow",
-        "train": "lib.training.autoencoder:train_autoencoder",
-        "build": "lib.models.autoencoder:narrow_autoencoder",
-        "data": _pixels_measured,
-        "epochs": {"smoke": 3, "full": 3},
-        "settings": {"batch_size": 128, "lr": 1e-2, "precision": "fast", "evaluate_every": 1000},  # only at the end
-    },
-    "conv_autoencoder": {
-        "name": "conv-autoencoder",
-        "train": "lib.training.autoencoder:train_autoencoder",
-        "build": "lib.models.autoencoder:ConvAutoencoder",
-        "data": _pixels_held_out,
-        "epochs": {"smoke": 4, "full": 30},
-        "settings": {"batch_size": 128, "lr": 2e-2},
-    },
-    "vae": {
-        "name": "vae",
-        "train": "lib.training.vae:train_vae",
-        "build": "lib.models.vae:VAE",
-        "data": _pixels,
-        "epochs": {"smoke": 4, "full": 100},
-        "settings": {
-            "batch_size": 256,
-            "lr": 8e-3,
-            "step": ("lib.training.vae:beta_vae_step", {"masked": 0.05, "mirrored": True}),
-            "precision": "fast",
-        },
-    },
-    "gan": _LINEAR_GAN
-    | {
-        "name": "gan",
-        "network": {"latent": 25},
-        "watched": 10,
-        "epochs": {"smoke": 2, "full": 50},
-        "settings": {
-            "update": "lib.training.gan:update_two_rates",
-            "batch_size": 128,
-            "lr": 3e-4,
-            "average": 0.9995,
-            "precision": "fast",
-        },
-    },
-    "linear_gan": _LINEAR_GAN
-    | {  # the report's rate and batch size; the tutorial it follows has a rate of 2e-4
-        "name": "gan-linear",
-        "network": {"latent": 2},
-        "watched": 25,
-        "epochs": {"smoke": 2, "full": 20},
-        "settings": {"batch_size": 100, "lr": 5e-4, "average": 0.999, "trace_every": 50, "precision": "fast"},
-    },
-    "conv_gan": {
-        "name": "gan-conv",
-        "train": "lib.training.gan:train_gan",
-        "build_generator": "lib.models.gan:ConvGenerator",
-        "build_discriminator": "lib.models.gan:ConvDiscriminator",
-        "network": {"latent": 100},
-        "data": _real,
-        "watched": 16,
-        "epochs": {"smoke": 1, "full": 4},
-        "settings": {
-            "update": "lib.training.gan:update_at_once",
-            "batch_size": 64,
-            "lr": 1e-3,
-            "average": 0.999,
-            "trace_every": 25,
-            "precision": "fast",
-        },
-    },
-}
+# --- the recipes ---------------------------------------------------------------------------------------------------
 
 
-def epochs(name: str) -> dict[str, int]:
-    """The number of training epochs of a shared model, by profile."""
-    return dict(RECIPES[name]["epochs"])
+@recipe
+def classifier(hidden: int = 512, activation: str = "relu") -> Recipe:
+    """Of notebook 01; takes images from ``data.unit``."""
+    from lib.models.feedforward import FeedForward
+    from lib.training.classifier import train_classifier
+
+    how = {
+        "build": partial(FeedForward, hidden=hidden, activation=activation),
+        "prepare": unit,
+        "batch_size": 256,
+        "optimiser": "adamw",
+        "optimiser_settings": {"weight_decay": 0.05},
+        "lr": 4e-3,
+        "augment": partial(random_shift, pixels=1),
+    }
+    return Recipe("feedforward", train_classifier, how, _labelled, (4, 15))
 
 
-def settings(name: str, **network: object) -> dict[str, object]:
-    """Builders and training settings of a shared model, without its data, epochs and seed.
+@recipe
+def cnn() -> Recipe:
+    """Of 13; takes images from ``data.symmetric``."""
+    from lib.models.cnn import CNN
+    from lib.training.classifier import train_classifier
 
-    ``network`` overrides settings of the network.
-    """
-    recipe = RECIPES[name]
-    network = recipe.get("network", {}) | network
-    if "build" in recipe:
-        builders = {"build": partial(resolve_name(recipe["build"]), **network)}
-    else:
-        builders = {
-            "build_generator": partial(resolve_name(recipe["build_generator"]), **network),
-            "build_discriminator": resolve_name(recipe["build_discriminator"]),
-            "latent": network["latent"],
-        }
-    own = dict(recipe["settings"])
-    if "update" in own:
-        own["update"] = resolve_name(own["update"])
-    if "step" in own:
-        function, fixed = own["step"]
-        own["step"] = partial(resolve_name(function), **fixed)
-    return builders | own
+    how = {
+        "build": CNN,
+        "prepare": symmetric,
+        "batch_size": 64,
+        "optimiser": "adamw",
+        "optimiser_settings": {"weight_decay": 0.01},
+        "lr": 5e-3,
+        "augment": partial(random_shift, pixels=1),
+    }
+    return Recipe("cnn", train_classifier, how, _labelled, (5, 5))
 
 
-def training(
-    name: str,
-    book: Book,
-    *,
-    epochs: int | None = None,
-    seed: int | None = None,
-    keep: tuple[str, ...] | None = None,
-    **network: object,
-) -> Trained:
-    """Weights and history of a model of RECIPES.
+@recipe
+def autoencoder(**network: object) -> Recipe:
+    """Of 02, with two latent dimensions; takes images from ``data.unit``."""
+    from lib.models.autoencoder import Autoencoder
+    from lib.training.autoencoder import train_autoencoder
 
-    By default, ``epochs`` and ``seed`` come from the profile and the book. ``network`` overrides settings of the
-    network; ``keep`` is as in ``cache.trained``. Raises KeyError for a name that is not in the table.
-    """
-    recipe, seed = RECIPES[name], book.seed if seed is None else seed
-    chosen = settings(name, **network) | recipe["data"](*book.mnist())
-    if "watched" in recipe:
-        chosen["watch"] = partial(from_noise, n=recipe["watched"], latent=chosen["latent"], seed=seed)
-    return trained(
-        recipe["name"],
-        resolve_name(recipe["train"]),
-        keep=recipe.get("keep") if keep is None else keep,
-        epochs=recipe["epochs"][book.profile] if epochs is None else epochs,
-        seed=seed,
-        **chosen,
-    )
+    how = {
+        "build": partial(Autoencoder, **network),
+        "batch_size": 256,
+        "optimiser": "adamw",
+        "optimiser_settings": {"weight_decay": 0.1},
+        "lr": 2e-3,
+        "precision": "fast",
+    }
+    return Recipe("autoencoder", train_autoencoder, how, _pixels, (3, 80))
 
 
-def shared(
-    name: str, book: Book, *, epochs: int | None = None, seed: int | None = None, **network: object
-) -> tuple[nn.Module, Trained]:
-    """A model of RECIPES in evaluation mode (for a GAN, the generator), and its ``training``."""
-    done, builders = training(name, book, epochs=epochs, seed=seed, **network), settings(name, **network)
-    if "build" in builders:
-        return loaded(builders["build"](), unwatched(done.state)), done
-    return loaded(builders["build_generator"](), part(done.state, "generator")), done
+@recipe
+def narrow_autoencoder(dimension: int = 2) -> Recipe:
+    """Of 07, from Advanced Deep Learning 2024; its errors are measured at the end only."""
+    from lib.models.autoencoder import narrow_autoencoder
+    from lib.training.autoencoder import train_autoencoder
+
+    build = partial(narrow_autoencoder, dimension=dimension)
+    how = {"build": build, "batch_size": 128, "lr": 1e-2, "precision": "fast", "evaluate_every": 1000}
+    return Recipe("autoencoder-narrow", train_autoencoder, how, _pixels_measured, (3, 3))
 
 
-classifier = partial(shared, "classifier")  # of notebook 01; takes images from ``data.unit``
-cnn = partial(shared, "cnn")  # of 13; takes images from ``data.symmetric``
-autoencoder = partial(shared, "autoencoder")  # of 02, with two code numbers; takes images from ``data.unit``
-narrow_autoencoder = partial(shared, "narrow_autoencoder")  # of 07, with a ``dimension``
-conv_autoencoder = partial(shared, "conv_autoencoder")  # of 16, with ten code numbers
-vae = partial(shared, "vae")  # of 04, with twenty latent dimensions
-gan = partial(shared, "gan")  # of 05; makes images in [-1, 1]
-linear_gan = partial(shared, "linear_gan")  # of 09, with two latent numbers
-conv_gan = partial(shared, "conv_gan")  # of 12
+@recipe
+def conv_autoencoder(**network: object) -> Recipe:
+    """Of 16, with ten latent dimensions."""
+    from lib.models.autoencoder import ConvAutoencoder
+    from lib.training.autoencoder import train_autoencoder
+
+    how = {"build": partial(ConvAutoencoder, **network), "batch_size": 128, "lr": 2e-2}
+    return Recipe("conv-autoencoder", train_autoencoder, how, _pixels_held_out, (4, 30))
 
 
-def unwatched(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights without the watched outputs."""
-    return {name: tensor for name, tensor in state.items() if name != "watched"}
+@recipe
+def vae(**network: object) -> Recipe:
+    """Of 04, with twenty latent dimensions."""
+    from lib.models.vae import VAE
+    from lib.training.vae import train_vae, vae_step
+
+    step = partial(vae_step, masked=0.05, mirrored=True)
+    how = {"build": partial(VAE, **network), "batch_size": 256, "lr": 8e-3, "step": step, "precision": "fast"}
+    return Recipe("vae", train_vae, how, _pixels, (4, 100))
+
+
+@recipe
+def gan(latent: int = 25) -> Recipe:
+    """Of 05; makes images in [-1, 1]."""
+    from lib.training.gan import update_two_rates
+
+    how = {"update": update_two_rates, "batch_size": 128, "lr": 3e-4, "average": 0.9995}
+    return _of_linear_layers("gan", latent, how, (2, 50), watched=10)
+
+
+@recipe
+def linear_gan(latent: int = 2) -> Recipe:
+    """Of 09: the report's rate and batch size; the tutorial that it follows has a rate of 2e-4."""
+    how = {"batch_size": 100, "lr": 5e-4, "average": 0.999, "trace_every": 50}
+    return _of_linear_layers("gan-linear", latent, how, (2, 20), watched=25)
+
+
+def _of_linear_layers(name: str, latent: int, how: dict, epochs: tuple[int, ...], watched: int) -> Recipe:
+    from lib.models.gan import Discriminator, Generator
+    from lib.training.gan import train_gan
+
+    builders = {"build_generator": partial(Generator, latent=latent), "build_discriminator": Discriminator}
+    how = builders | {"latent": latent, "precision": "fast"} | how
+    return Recipe(name, train_gan, how, _real_flat, epochs, ("generator", "watched"), watched)
+
+
+@recipe
+def conv_gan(latent: int = 100) -> Recipe:
+    """Of 12."""
+    from lib.models.gan import ConvDiscriminator, ConvGenerator
+    from lib.training.gan import train_gan, update_at_once
+
+    how = {
+        "build_generator": partial(ConvGenerator, latent=latent),
+        "build_discriminator": ConvDiscriminator,
+        "latent": latent,
+        "update": update_at_once,
+        "batch_size": 64,
+        "lr": 1e-3,
+        "average": 0.999,
+        "trace_every": 25,
+        "precision": "fast",
+    }
+    return Recipe("gan-conv", train_gan, how, _real, (1, 4), watched=16)

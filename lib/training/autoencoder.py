@@ -1,25 +1,15 @@
 """Training autoencoders, including denoising ones."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.compute import device
-from lib.training.loop import (
-    NOISE,
-    History,
-    Learner,
-    State,
-    fit,
-    rate_steps,
-    seeded,
-    stream,
-    watched,
-    weights,
-    with_watched,
-)
+from lib.training.loop import NOISE, History, Learner, State, seeded, stream, weights
+from lib.training.train import train_networks
 
 
 def autoencoder_step(network: nn.Module, x: Tensor, given: Tensor, learner: Learner) -> dict[str, Tensor]:
@@ -34,65 +24,35 @@ def train_autoencoder(
     train: Tensor,
     evaluate_on: dict[str, Tensor],
     *,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    optimiser: str = "adam",
-    optimiser_settings: dict | None = None,
-    one_cycle: bool = True,
-    decay_every: float | None = None,
     corrupt: Callable[[Tensor, torch.Generator], Tensor] | None = None,
-    watch: Callable[[nn.Module], Tensor] | None = None,
-    after_epoch: Callable[[int, History], None] | None = None,
-    evaluate_every: int = 1,
-    precision: str = "float32",
     step: Callable[..., dict[str, Tensor]] = autoencoder_step,
     seed: int = 0,
+    **options: Any,
 ) -> tuple[State, History]:
     """Minimise the mean squared error between inputs (N, …) and their reconstructions (N, D).
 
-    The learning rate follows one cycle (``one_cycle``), or is divided by ten every ``decay_every`` epochs, or is
-    constant. ``corrupt`` maps a batch and a random generator to the network's input; the target is still the clean
-    batch (Vincent et al. 2008). ``after_epoch`` receives the number of finished epochs and the history so far, and may
-    raise an exception to stop early. ``step`` learns from one batch. ``precision`` is that of the matrix products
-    during training; evaluation always uses float32.
+    ``options`` are those of ``train_networks``: epochs, batch_size, lr and others. ``corrupt`` maps a batch and a
+    random generator to the network's input; the target is still the clean batch (Vincent et al. 2008). ``step`` learns
+    from one batch.
 
     The history has one entry per epoch: ``train_loss`` (mean over the epoch, during training), ``train_seconds``, and
-    ``<name>_loss`` for each set of ``evaluate_on`` (after every ``evaluate_every``-th epoch and the last). All losses
-    are squared errors per element; evaluation uses clean inputs. With ``watch``, the returned weights include
-    ``watched`` (epochs, …), the output of ``watch`` for the network after each epoch. Raises Diverged if the loss is
-    not finite, ValueError for an unknown optimiser or precision.
+    ``<name>_loss`` for each set of ``evaluate_on``. All losses are squared errors per element; evaluation uses clean
+    inputs. With ``watch``, the weights include ``watched`` (epochs, …). Raises what ``train_networks`` raises.
     """
     network = seeded(build, seed)
     inputs = train.flatten(1).to(device())
-    rate = rate_steps(len(inputs), epochs, batch_size, one_cycle, decay_every)
-    learner = Learner(network, lr, optimiser, optimiser_settings, **rate)
     noise = stream(seed, NOISE)
 
-    def learn(index: Tensor) -> dict[str, Tensor]:
+    def learn(index: Tensor, learner: Learner) -> dict[str, Tensor]:
         x = inputs[index]
         return step(network, x, corrupt(x, noise) if corrupt else x, learner)
 
-    def measure(epoch: int) -> dict[str, object]:
-        found = {}
-        if epoch % evaluate_every == 0 or epoch == epochs:
-            found = {f"{name}_loss": reconstruction_error(network, images) for name, images in evaluate_on.items()}
-        return found | ({"watched": watched(watch, network)} if watch else {})
+    def measure(images: Tensor) -> dict[str, float]:
+        return {"loss": reconstruction_error(network, images)}
 
-    history = fit(
-        learn,
-        len(inputs),
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        parts={"network": network, "learner": learner, "noise": noise},
-        title="autoencoder",
-        prefix="train_",
-        evaluate=measure,
-        after_epoch=after_epoch,
-        precision=precision,
-    )
-    return with_watched(weights(network), history)
+    own = {"parts": {"noise": noise}, "title": "autoencoder", "seed": seed}
+    seen, history = train_networks({"network": network}, learn, len(inputs), measure, evaluate_on, **own, **options)
+    return weights(network) | seen, history
 
 
 def reconstruction_error(model: nn.Module, inputs: Tensor) -> float:

@@ -4,7 +4,7 @@ Nothing here can change a result, so an edit to this module does not make a trai
 """
 
 import hashlib
-import json
+import io
 import signal
 import threading
 import time
@@ -13,9 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from lib.atomic import write_atomic
 from lib.compute import device
@@ -59,8 +56,8 @@ class Checkpoint:
     def __init__(self):
         self.path, self.every, self.last = None, 0.0, time.monotonic()
         self.interrupted = False
-        if _open is not None:
-            self.path, self.every = _open.folder / f"{_open.begun}.safetensors", _open.every
+        if _open is not None:  # tensors return to the kind of device that they were saved from
+            self.path, self.every = _open.folder / f"{_open.begun}.{device().type}.pt", _open.every
             _open.begun += 1
 
     def due(self) -> bool:
@@ -90,64 +87,25 @@ class Checkpoint:
             signal.raise_signal(signal.SIGINT)
 
     def write(self, state: dict) -> None:
-        """Write nested dicts and lists of numbers, text and tensors to a safetensors file with a JSON header.
+        """Write nested dicts and lists of numbers, text and tensors, after a hash of them.
 
         Raises Interrupted afterwards, if somebody has interrupted the training.
         """
-        tensors: dict[str, Tensor] = {}
-        text = json.dumps({"device": device().type, "state": _pack(state, tensors)})
-        write_atomic(self.path, save(tensors, {"json": text, "sha256": _sha256(text, tensors)}))
+        buffer = io.BytesIO()
+        torch.save(state, buffer)  # keeps the memory layout of tensors, on which torch's fused optimisers depend
+        write_atomic(self.path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
         self.last = time.monotonic()
         if self.interrupted:
             raise Interrupted(f"{self.title}: interrupted. What it has learned is kept: run the cell again to go on.")
 
     def read(self) -> dict | None:
-        """The saved state. None if there is none, if it is damaged, or if it comes from another kind of device."""
-        if self.path is None or not self.path.exists():
+        """The saved state; None if there is none, or if it is damaged. Loading it cannot execute code."""
+        if self.path is None or not self.path.is_file():
             return None
-        try:
-            with safe_open(self.path, "pt") as file:
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dict
-                text, written = file.metadata()["json"], file.metadata()["sha256"]
-        except (SafetensorError, OSError, KeyError, TypeError):
+        written, content = (found := self.path.read_bytes())[:32], found[32:]
+        if written != hashlib.sha256(content).digest():
             return None
-        found = json.loads(text) if written == _sha256(text, tensors) else {"device": None}
-        return _unpack(found["state"], tensors) if found["device"] == device().type else None
-
-
-def _sha256(text: str, tensors: dict[str, Tensor]) -> str:
-    found = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.flatten().view(torch.uint8).numpy())
-    return found.hexdigest()
-
-
-def _pack(value: object, tensors: dict[str, Tensor]) -> object:
-    """``value`` as JSON, with tensors replaced by numbers, and dicts by lists of pairs, whose keys may be numbers.
-
-    A tensor is restored to the same device and memory layout. On a CPU, torch's fused optimisers read weights,
-    gradients and moments in memory order, and mix up their elements if the layouts differ.
-    """
-    if isinstance(value, Tensor):
-        copy, number = value.detach().to("cpu", copy=True), str(len(tensors))
-        tensors[number] = copy.contiguous()
-        return {"tensor": number, "strides": copy.stride(), "device": value.device.type}
-    if isinstance(value, dict):
-        return {"pairs": [[key, _pack(each, tensors)] for key, each in value.items()]}
-    if isinstance(value, list | tuple):
-        return [_pack(each, tensors) for each in value]
-    return value
-
-
-def _unpack(value: object, tensors: dict[str, Tensor]) -> object:
-    if isinstance(value, dict):
-        if "tensor" in value:
-            stored = tensors[value["tensor"]]
-            laid_out = torch.empty_strided(stored.shape, value["strides"], dtype=stored.dtype)
-            return laid_out.copy_(stored).to(value["device"])
-        return {key: _unpack(each, tensors) for key, each in value["pairs"]}
-    return [_unpack(each, tensors) for each in value] if isinstance(value, list) else value
+        return torch.load(io.BytesIO(content), weights_only=True)
 
 
 def captured(parts: dict[str, object]) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,8 @@ from lib.compute import device
 from lib.data.tensors import Prepare, Split
 from lib.metrics.classification import evaluate
 from lib.models.feedforward import FeedForward, FeedForwardStack
-from lib.training.loop import AUGMENT, History, Learner, State, fit, rate_steps, seeded, stream, weights
+from lib.training.loop import AUGMENT, History, Learner, State, fit, seeded, stream, weights
+from lib.training.train import train_networks
 
 
 def classifier_step(network: nn.Module, x: Tensor, y: Tensor, learner: Learner) -> dict[str, Tensor]:
@@ -28,65 +30,37 @@ def train_classifier(
     evaluate_on: dict[str, Split],
     *,
     prepare: Prepare,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    optimiser: str = "adamw",
-    optimiser_settings: dict | None = None,
-    one_cycle: bool = True,
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
-    trace_every: int | None = None,
-    evaluate_every: int = 1,
     step: Callable[..., dict[str, Tensor]] = classifier_step,
     seed: int = 0,
+    **options: Any,
 ) -> tuple[State, History]:
     """Minimise cross-entropy with mini-batches.
 
-    ``one_cycle`` warms the learning rate up to ``lr`` and anneals it (Smith & Topin 2019); otherwise it is constant.
-    ``augment`` maps uint8 images and a random generator to uint8 images. ``step`` learns from one batch.
+    ``options`` are those of ``train_networks``: epochs, batch_size, lr and others; the optimiser is AdamW if none is
+    named. ``augment`` maps uint8 images and a random generator to uint8 images. ``step`` learns from one batch.
 
     The history has one entry per epoch: ``train_loss`` and ``train_accuracy`` (means over the epoch, during training),
-    ``train_seconds`` (without evaluation), and ``<name>_loss``, ``<name>_accuracy`` for each split of ``evaluate_on``
-    (after every ``evaluate_every``-th epoch and the last). ``trace_every`` adds means over that many steps,
-    ``trace_loss`` and ``trace_accuracy``, and their duration ``trace_seconds``. Raises Diverged if the loss is not
-    finite, ValueError for an unknown optimiser.
+    ``train_seconds`` (without evaluation), and ``<name>_loss``, ``<name>_accuracy`` for each split of ``evaluate_on``.
+    With ``watch``, the weights include ``watched`` (epochs, …). Raises what ``train_networks`` raises.
     """
     on = device()
     network = seeded(build, seed)
-    rate = rate_steps(len(train), epochs, batch_size, one_cycle, None)
-    learner = Learner(network, lr, optimiser, optimiser_settings, **rate)
     shifts = stream(seed, AUGMENT)
     images = train.images if augment else prepare(train.images).to(on)  # prepare once if it is the same in every epoch
     labels = train.labels.to(on)
 
-    def learn(index: Tensor) -> dict[str, Tensor]:
+    def learn(index: Tensor, learner: Learner) -> dict[str, Tensor]:
         x = prepare(augment(images[index], shifts)).to(on) if augment else images[index]
         return step(network, x, labels[index], learner)
 
-    def measure(epoch: int) -> dict[str, float]:
-        found = {}
-        for name, split in evaluate_on.items() if due(epoch, evaluate_every, epochs) else ():
-            found[f"{name}_loss"], found[f"{name}_accuracy"] = evaluate(network, split, prepare)
-        return found
+    def measure(split: Split) -> dict[str, float]:
+        return dict(zip(("loss", "accuracy"), evaluate(network, split, prepare), strict=True))
 
-    history = fit(
-        learn,
-        len(train),
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        parts={"network": network, "learner": learner, "shifts": shifts},
-        title=f"{optimiser} lr {lr:g}",
-        prefix="train_",
-        evaluate=measure,
-        trace_every=trace_every,
-    )
-    return weights(network), history
-
-
-def due(epoch: int, every: int, epochs: int) -> bool:
-    """Whether to evaluate after this epoch: after each ``every``-th, and after the last."""
-    return epoch % every == 0 or epoch == epochs
+    own = {"parts": {"shifts": shifts}, "title": "classifier", "seed": seed}
+    options = {"optimiser": "adamw"} | options
+    seen, history = train_networks({"network": network}, learn, len(train), measure, evaluate_on, **own, **options)
+    return weights(network) | seen, history
 
 
 def stack_step(stack: FeedForwardStack, x: Tensor, y: Tensor, rates: Tensor) -> dict[str, Tensor]:

@@ -1,28 +1,18 @@
 """Training generative adversarial networks: a generator G against a discriminator D."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from lib.compute import device, exactly
-from lib.training.loop import (
-    NOISE,
-    PROBE,
-    History,
-    Learner,
-    State,
-    fit,
-    normal_draws,
-    seeded,
-    stream,
-    watched,
-    weights,
-    with_watched,
-)
+from lib.compute import device
+from lib.precision import exactly
+from lib.training.loop import NOISE, PROBE, History, Learner, State, normal_draws, seeded, stream, weights
+from lib.training.train import train_networks
 
 Draw = Callable[[], Tensor]  # fresh noise (B, latent)
 Guide = Callable[[Tensor], Tensor]  # generated images (B, …) → an additional loss (B,) for the generator
@@ -177,86 +167,76 @@ def train_gan(
     evaluate_on: dict[str, Tensor] | None = None,
     *,
     latent: int,
-    epochs: int,
     batch_size: int,
-    lr: float,
-    betas: Sequence[float] = (0.5, 0.999),
-    decay_every: float | None = None,
     average: float = 0.0,
     update: Callable[..., dict[str, Tensor]] = update_in_turn,
-    precision: str = "float32",
-    trace_every: int | None = None,
-    watch: Callable[[nn.Module], Tensor] | None = None,
     seed: int = 0,
+    **options: Any,
 ) -> tuple[State, History]:
-    """Train generator and discriminator against each other on images (N, …), with Adam and the non-saturating loss.
+    """Train generator and discriminator against each other on images (N, …), with the non-saturating loss.
 
-    ``real`` has the range and shape of the generator's images. ``update`` learns from one batch: ``update_in_turn``
-    trains the networks one after the other, ``update_at_once`` both at once. Use ``functools.partial`` over either to
-    smooth the labels of real images with a ``real_target`` below 1 (Salimans et al. 2016), or to add a ``guide``, which
-    maps generated images to an additional loss (B,) for the generator. ``average`` is the decay of an exponential
-    moving average of the generator's weights; if it is not 0, the average is returned, shown and evaluated. The
-    learning rate is constant, or divided by ten every ``decay_every`` epochs. ``precision`` is that of the matrix
-    products; weights and losses are float32.
+    ``real`` has the range and shape of the generator's images. ``options`` are those of ``train_networks``; by default,
+    both networks have Adam with betas of 0.5 and 0.999 and a constant rate. ``update`` learns from one batch:
+    ``update_in_turn`` trains the networks one after the other, ``update_at_once`` both at once. Use
+    ``functools.partial`` over either to smooth the labels of real images with a ``real_target`` below 1 (Salimans et
+    al. 2016), or to add a ``guide``, which maps generated images to an additional loss (B,) for the generator.
+    ``average`` is the decay of an exponential moving average of the generator's weights; if it is not 0, the average is
+    returned, shown and evaluated.
 
     The history has epoch means of ``d_loss``, ``g_loss`` (without the guide), ``d_real`` = D(x), ``d_fake`` = D(G(z)),
-    ``real_accuracy`` and ``fake_accuracy`` (of the discriminator), and the ``seconds`` of each epoch. ``trace_every``
-    adds ``trace_…``, the same over that many steps (fewer in the last bin of an epoch). After each epoch, without
-    dropout, ``<name>_accuracy`` is the share of a set of ``evaluate_on`` that the discriminator classifies as real, and
-    ``generated_accuracy`` the share of 2,000 generated images that it classifies as generated.
+    ``real_accuracy`` and ``fake_accuracy`` (of the discriminator), and the ``seconds`` of each epoch. After an epoch,
+    without dropout, ``<name>_accuracy`` is the share of a set of ``evaluate_on`` that the discriminator classifies as
+    real, and ``generated_accuracy`` the share of 2,000 generated images that it classifies as generated.
 
     The weights are named ``generator.…`` and ``discriminator.…``. With ``watch``, ``watched`` (epochs, …) is its output
-    for the generator after each epoch. Raises Diverged if a loss is not finite. Raises ValueError for fewer images than
-    one batch, an unknown precision, ``update_at_once`` with batch norm in the discriminator, and an empty set in
-    ``evaluate_on`` or one with a name that the history uses itself.
+    for the generator. Raises what ``train_networks`` raises, and ValueError for fewer images than one batch, for
+    ``update_at_once`` with batch norm in the discriminator, and for an empty set in ``evaluate_on`` or one with a name
+    that the history uses itself.
     """
     evaluate_on = evaluate_on or {}
     if unfit := [name for name, x in evaluate_on.items() if name in ("real", "fake", "generated") or not len(x)]:
         raise ValueError(f"evaluate_on[{unfit[0]!r}] is empty, or has a name that the history uses itself")
     G, D = seeded(build_generator, seed), seeded(build_discriminator, seed)
-    decay = max(1, round(decay_every * (len(real) // batch_size))) if decay_every else None
-    g, d = (Learner(network, lr, "adam", {"betas": tuple(betas)}, decay=decay) for network in (G, D))
     shown, noise, real = Average(G, average), stream(seed, NOISE), real.to(device())
     normal = normal_draws(noise)
 
-    def draw() -> Tensor:
-        return normal(batch_size, latent)
-
-    def learn(index: Tensor) -> dict[str, Tensor]:
-        log = update(G, D, real[index], draw, g, d)
+    def learn(index: Tensor, g: Learner, d: Learner) -> dict[str, Tensor]:
+        log = update(G, D, real[index], lambda: normal(batch_size, latent), g, d)
         shown.update(G)
         return log
 
-    def measure(epoch: int) -> dict[str, object]:
-        found, probe = {}, stream(seed, PROBE)
-        if watch or evaluate_on or epoch == epochs:
-            measure_batch_norm(shown.network, latent, probe)
-        if watch:
-            found["watched"] = watched(watch, shown.network)
-        if evaluate_on:
-            with torch.inference_mode():
-                z = torch.randn(2000, latent, generator=probe).to(device())
-                generated = torch.cat([shown.network(some) for some in z.split(250)])
-            found |= {f"{name}_accuracy": real_share(D, images) for name, images in evaluate_on.items()}
-            found["generated_accuracy"] = 1 - real_share(D, generated)
-        return found
+    def measured(probe: torch.Generator) -> nn.Module:
+        return measure_batch_norm(shown.network, latent, probe)
 
-    history = fit(
+    def generated() -> Tensor:
+        probe = stream(seed, PROBE)
+        generator = measured(probe)
+        with torch.inference_mode():
+            z = torch.randn(2000, latent, generator=probe).to(device())
+            return torch.cat([generator(some) for some in z.split(250)])
+
+    def measure(images: Tensor | None) -> dict[str, float]:
+        accuracy = 1 - real_share(D, generated()) if images is None else real_share(D, images)
+        return {"accuracy": accuracy}
+
+    options = {"one_cycle": False, "optimiser_settings": {"betas": (0.5, 0.999)}, "batch_size": batch_size} | options
+    seen, history = train_networks(
+        {"G": G, "D": D},
         learn,
         len(real),
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        parts={"G": G, "D": D, "g": g, "d": d, "shown": shown, "noise": noise},
-        title=f"GAN lr {lr:g}",
-        evaluate=measure,
+        measure,
+        evaluate_on | ({"generated": None} if evaluate_on else {}),
+        parts={"shown": shown, "noise": noise},
+        shown=lambda: measured(stream(seed, PROBE)),
+        title="GAN",
+        prefix="",
         whole_batches=True,
-        trace_every=trace_every,
-        precision=precision,
+        seed=seed,
+        **options,
     )
-    state = {f"generator.{name}": tensor for name, tensor in weights(shown.network).items()}
+    state = {f"generator.{name}": tensor for name, tensor in weights(measured(stream(seed, PROBE))).items()}
     state |= {f"discriminator.{name}": tensor for name, tensor in weights(D).items()}
-    return with_watched(state, history)
+    return state | seen, history
 
 
 def has_batch_norm(network: nn.Module) -> bool:

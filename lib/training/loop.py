@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from lib import progress
-from lib.compute import device, exactly, multiplying_in
+from lib.compute import device
 from lib.data.tensors import batches
+from lib.precision import exactly, multiplying_in
 from lib.training.checkpoint import Checkpoint, captured, restored
 
 History = dict[str, list]
@@ -121,7 +122,7 @@ def fit(
     ``evaluate`` receives the number of finished epochs and returns further values or tensors for the history.
     ``after_epoch`` receives the number of finished epochs and the history so far, and may raise an exception to stop
     early. ``whole_batches`` drops the last batch of an epoch if it is smaller. ``precision`` is that of the matrix
-    products in a step (``compute.multiplying_in``).
+    products in a step (``precision.multiplying_in``).
 
     The history has one entry per epoch for each name. The means of the step, and ``seconds`` (the duration of the
     steps), get ``prefix`` before their names. ``trace_every`` adds ``trace_…``, the same over that many steps (fewer in
@@ -199,16 +200,6 @@ def _set_rng(states: list[Tensor]) -> None:
         torch.cuda.set_rng_state(states[1])
 
 
-def rate_steps(
-    n: int, epochs: int, batch_size: int, one_cycle: bool, decay_every: float | None
-) -> dict[str, int | None]:
-    """A Learner's ``cycle`` or ``decay`` in steps: one cycle over all epochs, or decay every ``decay_every`` epochs."""
-    steps = -(-n // batch_size)
-    if decay_every:
-        return {"decay": max(1, round(decay_every * steps))}
-    return {"cycle": epochs * steps if one_cycle else None}
-
-
 def stream(seed: int, offset: int) -> torch.Generator:
     """A separate random stream, on the CPU, so that the numbers do not depend on the device."""
     return torch.Generator().manual_seed(seed + offset)
@@ -248,19 +239,3 @@ def outputs(model: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
 def from_noise(model: Callable[[Tensor], Tensor], n: int, latent: int, seed: int) -> Tensor:
     """``model(noise)`` for ``n`` fixed draws of noise; use it with ``functools.partial`` as a ``watch`` function."""
     return outputs(model, torch.randn(n, latent, generator=torch.Generator().manual_seed(seed)))
-
-
-def watched(watch: Callable[[nn.Module], Tensor], network: nn.Module) -> Tensor:
-    """The output of ``watch`` for a network in evaluation mode, on the CPU."""
-    training = network.training
-    network.eval()
-    with torch.inference_mode():
-        seen = watch(network).cpu()
-    network.train(training)
-    return seen
-
-
-def with_watched(state: State, history: History) -> tuple[State, History]:
-    """Move the watched tensors, one per epoch, from the history to the weights, as ``watched`` (epochs, …)."""
-    seen = history.pop("watched", None)
-    return (state | {"watched": torch.stack(seen)} if seen else state), history

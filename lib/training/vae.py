@@ -1,6 +1,7 @@
 """Training variational autoencoders."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,33 +9,11 @@ from torch import Tensor
 
 from lib.compute import device
 from lib.models.vae import VAE, kl_to_prior, reconstruction_loss, reparameterize
-from lib.training.loop import (
-    NOISE,
-    History,
-    Learner,
-    State,
-    fit,
-    normal_draws,
-    rate_steps,
-    seeded,
-    stream,
-    watched,
-    weights,
-    with_watched,
-)
+from lib.training.loop import NOISE, History, Learner, State, normal_draws, seeded, stream, weights
+from lib.training.train import train_networks
 
 
-def vae_step(vae: VAE, x: Tensor, draw: Callable[..., Tensor], learner: Learner) -> dict[str, Tensor]:
-    """One gradient step on the negative ELBO of a batch (B, D), with one sample of q(z|x) for each image."""
-    mean, log_variance = vae.encode(x)
-    z = reparameterize(mean, log_variance, draw(*mean.shape))
-    reconstruction = reconstruction_loss(vae.decode(z), x).mean()
-    kl = kl_to_prior(mean, log_variance).sum(1).mean()
-    learner.descend(reconstruction + kl)
-    return {"reconstruction": reconstruction, "kl": kl}
-
-
-def beta_vae_step(
+def vae_step(
     vae: VAE,
     x: Tensor,
     draw: Callable[..., Tensor],
@@ -43,7 +22,7 @@ def beta_vae_step(
     masked: float = 0.0,
     mirrored: bool = False,
 ) -> dict[str, Tensor]:
-    """One step on the loss of a β-VAE, in which the KL counts β times (Higgins et al. 2017): batch (B, D).
+    """One gradient step on the negative ELBO of a batch (B, D), in which the KL counts β times (Higgins et al. 2017).
 
     ``masked`` is the share of pixels that the encoder does not see, new ones in every step, so that it cannot learn
     the training images by heart. The decoder has to return all of them. With ``mirrored``, the reconstruction loss is
@@ -64,53 +43,33 @@ def train_vae(
     train: Tensor,
     evaluate_on: dict[str, Tensor],
     *,
-    epochs: int,
-    batch_size: int,
-    lr: float,
-    one_cycle: bool = True,
-    watch: Callable[[VAE], Tensor] | None = None,
-    precision: str = "float32",
     step: Callable[..., dict[str, Tensor]] = vae_step,
     seed: int = 0,
+    **options: Any,
 ) -> tuple[State, History]:
-    """Maximise the evidence lower bound (ELBO) of images (N, …) in [0, 1] with Adam and one sample of q(z|x) each.
+    """Maximise the evidence lower bound (ELBO) of images (N, …) in [0, 1] with one sample of q(z|x) for each image.
+
+    ``options`` are those of ``train_networks``: epochs, batch_size, lr and others. ``step`` learns from one batch.
 
     The history has one entry per epoch, in nats per image: ``train_reconstruction`` and ``train_kl`` (means over the
     epoch, during training), whose sum is −ELBO; ``<name>_reconstruction`` and ``<name>_kl`` for each set of
-    ``evaluate_on``, after the epoch; and ``train_seconds``.
-
-    ``step`` learns from one batch. With ``watch``, the returned weights include ``watched`` (epochs, …), the output of
-    ``watch`` for the model after each epoch. ``precision`` is that of the matrix products during training; evaluation
-    always uses float32. Raises Diverged if the loss is not finite, ValueError for an unknown precision.
+    ``evaluate_on``, after the epoch; and ``train_seconds``. With ``watch``, the weights include ``watched``
+    (epochs, …). Raises what ``train_networks`` raises.
     """
     vae = seeded(build, seed)
     inputs = train.flatten(1).to(device())
-    learner = Learner(vae, lr, **rate_steps(len(inputs), epochs, batch_size, one_cycle, None))
     noise = stream(seed, NOISE)
     draw = normal_draws(noise)
 
-    def learn(index: Tensor) -> dict[str, Tensor]:
+    def learn(index: Tensor, learner: Learner) -> dict[str, Tensor]:
         return step(vae, inputs[index], draw, learner)
 
-    def measure(_: int) -> dict[str, object]:
-        found = {}
-        for name, images in evaluate_on.items():
-            found[f"{name}_reconstruction"], found[f"{name}_kl"] = negative_elbo(vae, images, seed)
-        return found | ({"watched": watched(watch, vae)} if watch else {})
+    def measure(images: Tensor) -> dict[str, float]:
+        return dict(zip(("reconstruction", "kl"), negative_elbo(vae, images, seed), strict=True))
 
-    history = fit(
-        learn,
-        len(inputs),
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        parts={"vae": vae, "learner": learner, "noise": noise},
-        title="VAE",
-        prefix="train_",
-        evaluate=measure,
-        precision=precision,
-    )
-    return with_watched(weights(vae), history)
+    own = {"parts": {"noise": noise}, "title": "VAE", "seed": seed}
+    seen, history = train_networks({"vae": vae}, learn, len(inputs), measure, evaluate_on, **own, **options)
+    return weights(vae) | seen, history
 
 
 def negative_elbo(vae: VAE, images: Tensor, seed: int = 0) -> tuple[float, float]:

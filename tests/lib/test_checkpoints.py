@@ -1,5 +1,7 @@
 """A training that is killed goes on from its last checkpoint and comes to the same bytes."""
 
+import hashlib
+import io
 import os
 import pickle
 import random
@@ -13,7 +15,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -129,7 +130,7 @@ TRAININGS = {
     ),
     "GAN with dropout, moving average and decay": partial(
         train_gan,
-        **GAN | {"average": 0.9, "decay_every": 1.5, "trace_every": 3, "betas": (0.5, 0.9)},
+        **GAN | {"average": 0.9, "decay_every": 1.5, "trace_every": 3, "optimiser_settings": {"betas": (0.5, 0.9)}},
         evaluate_on={"seen": data.symmetric(IMAGES[:3])},
     ),
     "GAN at once with a guide": partial(train_gan, update=partial(update_at_once, real_target=0.9, guide=guide), **GAN),
@@ -439,7 +440,7 @@ def test_two_fits_of_one_training_have_a_file_each(tmp_path):
     assert steps == (6, 9)
     with pytest.raises(Killed), checkpoints(tmp_path, every=0):
         training(die_at=5)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.safetensors", "1.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.cpu.pt", "1.cpu.pt"]
     with checkpoints(tmp_path, every=0):
         found, steps = training()
     assert found == expected
@@ -452,8 +453,8 @@ def test_the_places_of_two_trainings_one_in_the_other_do_not_mix(tmp_path):
         with checkpoints(tmp_path / "inner", every=0):
             count()
         count()
-    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.safetensors"))
-    assert found == ["inner/0.safetensors", "outer/0.safetensors", "outer/1.safetensors"]
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.pt"))
+    assert found == ["inner/0.cpu.pt", "outer/0.cpu.pt", "outer/1.cpu.pt"]
 
 
 def test_checkpoints_end_when_a_training_fails(tmp_path):
@@ -465,7 +466,7 @@ def halfway(folder):
     """The file of a training with a network that was killed in its second epoch, and what it comes to."""
     with pytest.raises(Killed), checkpoints(folder, every=0):
         learn(die_at=5)
-    return folder / "0.safetensors"
+    return folder / "0.cpu.pt"
 
 
 def learn(die_at=None):
@@ -528,15 +529,14 @@ def test_no_single_changed_byte_goes_unnoticed(tmp_path):
         assert found is None, f"byte {place} of {len(raw)}"
 
 
-@pytest.mark.parametrize("head", [None, {}, {"json": "[]"}, {"json": "no JSON", "sha256": "0"}, {"state": "{}"}])
-def test_a_file_of_another_program_is_ignored(tmp_path, head):
-    save_file({"0": torch.zeros(3)}, tmp_path / "0.safetensors", head)
+def test_a_file_of_another_program_is_ignored(tmp_path):
+    torch.save({"parts": torch.zeros(3)}, tmp_path / "0.cpu.pt")
     with checkpoints(tmp_path, every=0):
         assert learn()[2] == 9
 
 
 def test_a_folder_in_its_place_is_ignored(tmp_path):
-    (tmp_path / "0.safetensors").mkdir()
+    (tmp_path / "0.cpu.pt").mkdir()
     with checkpoints(tmp_path):
         assert Checkpoint().read() is None
 
@@ -566,7 +566,7 @@ def test_what_is_written_comes_back_as_it_was(tmp_path):
                 shared,
             ),
             *(torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last), torch.randn(4, 3).T, torch.randn(9)[::2]),
-            *(torch.randn(1).expand(3), torch.randn(3, requires_grad=True), nn.Parameter(torch.randn(2, 2).T)),
+            *(torch.randn(1).expand(3), torch.randn(3)),
         ],
     }
     with checkpoints(tmp_path):
@@ -578,9 +578,8 @@ def test_what_is_written_comes_back_as_it_was(tmp_path):
     for ours, theirs in zip(found["tensors"], state["tensors"], strict=True):
         assert ours.dtype == theirs.dtype
         assert ours.shape == theirs.shape
-        assert ours.equal(theirs.detach())
-        assert not ours.requires_grad
-        assert ours.stride() == torch.empty_like(theirs).stride(), "the layout that a copy of it has"
+        assert ours.equal(theirs)
+        assert ours.stride() == theirs.stride()
 
 
 def test_moments_of_an_optimiser_come_back_in_the_layout_of_their_weights(tmp_path):
@@ -599,8 +598,12 @@ def test_moments_of_an_optimiser_come_back_in_the_layout_of_their_weights(tmp_pa
             assert moment.equal(learner.optimiser.state[network.weight][name])
 
 
-def test_a_checkpoint_is_a_safetensors_file_that_opens_without_running_code(tmp_path):
-    assert all(isinstance(tensor, torch.Tensor) for tensor in load_file(halfway(tmp_path)).values())
+def test_loading_a_checkpoint_cannot_run_code(tmp_path):
+    buffer = io.BytesIO()
+    torch.save({"parts": Counter()}, buffer)  # whose class would be looked up and built
+    (tmp_path / "0.cpu.pt").write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    with checkpoints(tmp_path), pytest.raises(pickle.UnpicklingError, match="Counter"):
+        Checkpoint().read()
 
 
 def test_a_failed_write_leaves_the_file_before_as_it_was(tmp_path, monkeypatch):

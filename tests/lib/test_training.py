@@ -18,7 +18,7 @@ from lib.models.vae import VAE, kl_to_prior, reconstruction_loss, reparameterize
 from lib.training.autoencoder import autoencoder_step, reconstruction_error, train_autoencoder
 from lib.training.classifier import classifier_step, train_classifier, train_stack
 from lib.training.loop import OPTIMISERS, Diverged, Learner, fit, outputs, part, seeded, stream, weights
-from lib.training.vae import beta_vae_step, negative_elbo, train_vae, vae_step
+from lib.training.vae import negative_elbo, train_vae, vae_step
 
 FF = {
     "build": partial(FeedForward, 32),
@@ -892,13 +892,13 @@ def test_evaluating_a_vae_does_not_change_its_training(small):
 
 def test_a_beta_vae_with_beta_one_is_a_vae(small):
     plain, history = run_of("vae", small, epochs=3)
-    same_step, same_history = run_of("vae", small, epochs=3, step=beta_vae_step)
+    same_step, same_history = run_of("vae", small, epochs=3, step=vae_step)
     assert same(plain, same_step)
     assert history["test_kl"] == same_history["test_kl"]
 
 
 def test_a_large_beta_lowers_the_kl_and_costs_reconstruction(small):
-    runs = [run_of("vae", small, epochs=20, step=partial(beta_vae_step, beta=beta))[1] for beta in (0.0, 1.0, 8.0)]
+    runs = [run_of("vae", small, epochs=20, step=partial(vae_step, beta=beta))[1] for beta in (0.0, 1.0, 8.0)]
     kl, reconstruction = ([run[f"train_{name}"][-1] for run in runs] for name in ("kl", "reconstruction"))
     assert kl[0] > kl[1] > kl[2]
     assert reconstruction[0] < reconstruction[1] < reconstruction[2]
@@ -909,7 +909,7 @@ def test_masked_pixels_are_hidden_from_the_encoder_but_not_from_the_loss(small, 
 
     def step(vae, x, draw, learner):
         monkeypatch.setattr(vae, "encode", lambda x: (seen.append(x), type(vae).encode(vae, x))[1])
-        return beta_vae_step(vae, x, draw, learner, masked=0.25)
+        return vae_step(vae, x, draw, learner, masked=0.25)
 
     def loss(logits, x):
         asked.append(x)
@@ -929,7 +929,7 @@ def test_mirrored_noise_decodes_two_samples_on_either_side_of_the_mean(small, mo
     def step(vae, x, draw, learner):
         means.append(vae.encode(x)[0].detach())
         monkeypatch.setattr(vae, "decode", lambda z: (decoded.append(z.detach()), type(vae).decode(vae, z))[1])
-        return beta_vae_step(vae, x, draw, learner, mirrored=True)
+        return vae_step(vae, x, draw, learner, mirrored=True)
 
     run_of("vae", small, epochs=1, step=step)
     torch.testing.assert_close((decoded[0] + decoded[1]) / 2, means[0])

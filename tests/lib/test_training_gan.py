@@ -398,7 +398,7 @@ def test_both_networks_learn_with_adam_at_the_asked_betas(real, betas):
             torch.testing.assert_close(dict(network.state_dict()), dict(twin.state_dict()))
         return log
 
-    train_gan(real=real[:100], epochs=1, update=update, betas=betas, **settings)
+    train_gan(real=real[:100], epochs=1, update=update, optimiser_settings={"betas": betas}, **settings)
     assert found == {("Adam", betas)}
 
 

@@ -284,7 +284,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(tmp_p
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert not files()
-    assert len(list(cache_dir().glob("*.checkpoints/0.safetensors"))) == 1
+    assert len(list(cache_dir().glob("*.checkpoints/0.cpu.pt"))) == 1
     killed_after = times(log)
 
     heir = start(tmp_path, log, 0)
