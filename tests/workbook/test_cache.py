@@ -413,7 +413,7 @@ def test_tied_and_transposed_weights_are_kept_and_load():
 
 
 def measure(log, n=3):
-    with open(log, "a") as file:
+    with open(log, "a", encoding="utf-8") as file:
         file.write("measured\n")
     return {"points": torch.full((2,), n / 3), "share": 1 / n, "rows": [(1, 2)], "name": "probe"}
 
