@@ -60,6 +60,7 @@ def test_its_steps_add_a_report_a_chapter_and_a_run(followed):
     assert set(results["items"]) == {"my2025.num-accuracy", "my2025.q-1"}
     assert 0.5 < results["items"]["my2025.num-accuracy"]["value"] < 1
     assert "extra-weights" in results["figures"]
+    assert [test["quote"] for test in results["tested"]["my2025.q-1"]] == ["far better than guessing"]
 
 
 def test_the_new_items_stand_on_the_scoreboard_and_the_page(followed):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from workbook.paths import DATA, ROOT
 
-# What an entry of each table must and may hold: a type, or the words to choose from. The head of data/reports.toml
-# explains the keys of an item.
+# What an entry of each table, and of a list within it, must and may hold: a type, or the words to choose from. The head
+# of data/reports.toml explains the keys of an item.
 REQUIRED: dict[str, dict[str, type | tuple[str, ...]]] = {
     "report": {"id": str, "title": str, "year": int, "seed": str, "sections": list},
     "notebook": {"id": str, "at_report_settings": bool, "why": str},
@@ -27,6 +27,9 @@ REQUIRED: dict[str, dict[str, type | tuple[str, ...]]] = {
         "kind": ("error", "inconsistent", "caption"),
         "items": list,
     },
+    "sections": {"n": str, "title": str},
+    "says": {"quote": str},
+    "rivals": {"value": object, "what": str, "from": str},
 }
 OPTIONAL: dict[str, dict[str, type | tuple[str, ...]]] = {
     "item": {
@@ -38,6 +41,7 @@ OPTIONAL: dict[str, dict[str, type | tuple[str, ...]]] = {
         "bound": ("at least", "range"),
     },
     "erratum": dict.fromkeys(("quote", "claim", "arithmetic", "reading"), str),
+    "says": {"aside": str, "section": str},
 }
 NAMES = {str: "text", int: "a whole number", bool: "true or false", list: "a list"}
 
@@ -51,9 +55,11 @@ def reports() -> dict:
     """``data/reports.toml``: {"report": [...], "notebook": [...], "item": [...]}. Raises RecordError if it is wrong."""
     content = _read(DATA / "reports.toml", ("report", "notebook", "item"))
     sections = {report["id"]: [section["n"] for section in report["sections"]] for report in content["report"]}
+    items = [item["id"] for item in content["item"]]
     for item in content["item"]:
         _chosen(f"reports.toml, item {item['id']}", "report", item["report"], sections)
         _chosen(f"reports.toml, item {item['id']}", "section", item["section"], sections[item["report"]])
+        _chosen(f"reports.toml, item {item['id']}", "row_of", item.get("row_of", item["id"]), items)
     return content
 
 
@@ -77,27 +83,36 @@ def _read(path: Path, tables: tuple[str, ...]) -> dict[str, list[dict]]:
     for table, entries in content.items():
         _chosen(path.name, "a table", table, tables)
         for entry in entries:
-            where = f"{path.name}, {table} {entry.get('id', '(without an id)')}"
-            if missing := REQUIRED[table].keys() - entry:
-                raise RecordError(f"{where} has no {' and no '.join(sorted(missing))}")
-            allowed = REQUIRED[table] | OPTIONAL.get(table, {})
-            for key, value in entry.items():
-                _chosen(where, "a key", key, allowed)
-                if isinstance(kind := allowed[key], tuple):
-                    _chosen(where, key, value, kind)
-                elif not isinstance(value, kind):
-                    raise RecordError(f"{where}: {key} is {value!r}, but must be {NAMES[kind]}")
+            _check(f"{path.name}, {table} {entry.get('id', '(without an id)')}", table, entry)
         for name, count in Counter(entry["id"] for entry in entries).items():
             if count > 1:
                 raise RecordError(f"{path.name} has {count} entries [[{table}]] with the id {name}; give each its own")
     return {table: content.get(table, []) for table in tables}
 
 
+def _check(where: str, table: str, entry: dict) -> None:
+    """Raise RecordError unless an entry has the keys that it must have, and values that it may have."""
+    if missing := REQUIRED[table].keys() - entry:
+        raise RecordError(f"{where} has no {' and no '.join(sorted(missing))}")
+    allowed = REQUIRED[table] | OPTIONAL.get(table, {})
+    for key, value in entry.items():
+        _chosen(where, "a key", key, allowed)
+        if isinstance(kind := allowed[key], tuple):
+            _chosen(where, key, value, kind)
+        elif not isinstance(value, kind):
+            raise RecordError(f"{where}: {key} is {value!r}, but must be {NAMES[kind]}")
+        for each in value if key in REQUIRED else ():
+            if isinstance(each, dict):
+                _check(f"{where}, {key}", key, each)
+
+
 def _chosen(where: str, what: str, word: str, words: Collection[str]) -> None:
     """Raise RecordError unless ``word`` is one of these words."""
     if word not in words:
         near = difflib.get_close_matches(str(word), words, n=1)
-        allowed = f"did you mean {near[0]}?" if near else f"it may be {', '.join(words)}"
+        allowed = (
+            f"did you mean {near[0]}?" if near else f"it may be {', '.join(list(words)[:20])}{' …' * (len(words) > 20)}"
+        )
         raise RecordError(f"{where}: {what} is {word!r}; {allowed}")
 
 
