@@ -118,3 +118,10 @@ def test_certainty_ignores_scale_and_is_large_for_clear_cases():
 
 def test_parameters_are_counted_with_biases():
     assert metrics.parameters(torch.nn.Linear(3, 5)) == 20
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_prediction_leaves_the_network_in_the_mode_that_it_had(training):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).train(training)
+    metrics.predict(network, torch.zeros(2, 28, 28, dtype=torch.uint8), data.unit)
+    assert network.training is training

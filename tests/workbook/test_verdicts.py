@@ -283,6 +283,7 @@ def test_improved_runs_beat_a_number_if_all_of_their_interval_does(better, impro
 def test_every_compared_number_has_to_be_beaten():
     item = {"class": "measured", "better": "lower", "reported": {"a": 1.0, "b": 2.0}}
     assert beaten(item, {"improved": [{"a": 0.5, "b": 1.5}, {"a": 0.5, "b": 1.5}]}) == "beaten by 0.5"
+    assert beaten(item, {"improved": [{"a": 0.5, "b": 1.8}, {"a": 0.5, "b": 1.8}]}) == "beaten by 0.2", "the smallest"
     assert beaten(item, {"improved": [{"a": 0.5, "b": 2.5}, {"a": 0.5, "b": 2.5}]}) == ""
     assert beaten(item, {"improved": [{"a": 0.5}, {"a": 0.5}]}) == ""
     assert beaten(item, None) == ""
@@ -600,3 +601,18 @@ def test_chapters_that_train_too_little_are_listed_once_with_a_reason():
         assert (NOTEBOOKS / f"{notebook['id']}.ipynb").exists()
         assert notebook["at_report_settings"] is False
         assert notebook["why"]
+
+
+def test_only_an_erratum_of_kind_inconsistent_that_holds_makes_a_setting_inconsistent(monkeypatch):
+    item = {"id": "s", "class": "setting", "kind": "number", "title": "rate", "reported": 0.1, "better": "none"}
+    monkeypatch.setattr(verdicts, "items_of", lambda notebook: {"s": item})
+    monkeypatch.setattr(verdicts, "reports", lambda: {"notebook": []})
+    for kind, holds, word in (
+        ("inconsistent", True, "inconsistent"),
+        ("inconsistent", None, "inconsistent"),
+        ("inconsistent", False, "used as stated"),
+        ("error", True, "used as stated"),
+    ):
+        monkeypatch.setattr(verdicts, "errata", lambda k=kind: [{"id": "E01", "kind": k, "title": "t", "items": ["s"]}])
+        results = run(0, s={"value": 0.1}) | {"errata": {"E01": holds}}
+        assert verdicts.judge_runs("01_a", [results], "full")["s"].word == word
