@@ -14,7 +14,6 @@ from matplotlib.image import AxesImage
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.spines import Spine
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
@@ -36,19 +35,15 @@ def findings(fig: Figure, png: bytes) -> dict[str, str]:
     texts = list(_texts(fig))
     boxes = {text: _box(text) for text in texts}
     legends = [legend for legend in fig.findobj(Legend) if legend.get_visible()]
-    small = sorted(
-        {
-            f"{_name(t)} ({t.get_fontsize() * scale:.0f} pixels)"
-            for t in texts
-            if t.get_fontsize() * scale < PIXELS - 0.05
-        }
-    )
+    sizes = {text: text.get_fontsize() * scale for text in texts}
     found = {
         "width": [f"{width:.1f} inches, more than {INCHES}"] if width > INCHES + 0.15 else [],
-        "small text": small,
+        "small text": sorted(f"{_name(t)} ({size:.0f} pixels)" for t, size in sizes.items() if size < PIXELS - 0.05),
         "overlap": _overlaps(boxes, legends),
-        "legend": [f"over {what}" for legend in legends for what in _under(fig, _inset(legend.get_window_extent(), 2))],
-        "text on data": [f"{_name(text)} on {what}" for text, box in boxes.items() for what in _under_text(text, box)],
+        "legend": [
+            f"over data of {ax.get_title()!r}" for ax in _shown(fig) for legend in legends if _hides(legend, ax)
+        ],
+        "text on data": [_name(text) for text, box in boxes.items() if _is_crossed(text, box)],
         "axis names": [name for ax in _shown(fig) for name in _without_name(fig, ax)],
     }
     return {rule: _few(wrong) for rule, wrong in found.items() if wrong}
@@ -59,7 +54,7 @@ def _shown(fig: Figure) -> list[Axes]:
 
 
 def _few(wrong: list[str]) -> str:
-    wrong = list(dict.fromkeys(wrong))
+    wrong = list(dict.fromkeys(wrong))  # each once
     return "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
 
 
@@ -98,11 +93,7 @@ def _box(text: Text) -> Bbox:
     box = Text.get_window_extent(text)  # of an annotation, not its arrow
     trim = 0.14 * text.get_fontsize() * text.get_figure(root=True).dpi / 72
     lying = text.get_rotation() % 180 == 0
-    return _inset(box, 0 if lying else trim, trim if lying else 0)
-
-
-def _inset(box: Bbox, x: float, y: float | None = None) -> Bbox:
-    return Bbox.from_extents(box.x0 + x, box.y0 + (x if y is None else y), box.x1 - x, box.y1 - (x if y is None else y))
+    return box.padded(0 if lying else -trim, -trim if lying else 0)
 
 
 def _overlaps(boxes: dict[Text, Bbox], legends: list[Legend]) -> list[str]:
@@ -114,7 +105,7 @@ def _overlaps(boxes: dict[Text, Bbox], legends: list[Legend]) -> list[str]:
     meet = (x0[:, None] < x1) & (x0 < x1[:, None]) & (y0[:, None] < y1) & (y0 < y1[:, None])
     found = [f"{_name(texts[i])} and {_name(texts[j])}" for i, j in np.argwhere(np.triu(meet, 1))]
     for legend in legends:
-        inside, frame = set(legend.findobj(Text)), _inset(legend.get_window_extent(), 2)
+        inside, frame = set(legend.findobj(Text)), legend.get_window_extent().padded(-2)
         found += [f"{_name(t)} under a legend" for t, box in upright.items() if t not in inside and frame.overlaps(box)]
     return found
 
@@ -122,48 +113,40 @@ def _overlaps(boxes: dict[Text, Bbox], legends: list[Legend]) -> list[str]:
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
-def _under(fig: Figure, box: Bbox) -> Iterator[str]:
-    """What lies in ``box``: points, lines, bars and images, but no line or band across a whole panel."""
-    for ax in _shown(fig):
-        part = Bbox.intersection(box, ax.bbox)
-        if part is not None and part.width > 0 and part.height > 0:
-            for artist in ax.get_children():
-                if (
-                    artist.get_visible()
-                    and artist is not ax.patch
-                    and not isinstance(artist, Spine)
-                    and _meets(artist, ax, part)
-                ):
-                    yield {Line2D: "a line", AxesImage: "an image"}.get(
-                        type(artist), "points" if isinstance(artist, PathCollection) else "an area"
-                    )
+def _hides(legend: Legend, ax: Axes) -> bool:
+    """Whether a legend lies over points, lines, bars or images, but not lines or bands across the whole panel."""
+    part = Bbox.intersection(legend.get_window_extent().padded(-2), ax.bbox)
+    drawn = [*ax.lines, *ax.collections, *ax.patches, *ax.images]
+    return part is not None and any(_meets(artist, ax, part) for artist in drawn)
 
 
-def _under_text(text: Text, box: Bbox) -> list[str]:
-    """What lines and points a text that was put into a panel lies on, unless it has a ground of its own."""
+def _is_crossed(text: Text, box: Bbox) -> bool:
+    """Whether a text that was put into a panel lies on a line or a point, and has no ground of its own."""
     ax = text.axes
     if ax is None or text not in ax.texts or text.get_bbox_patch() is not None or text.get_rotation() % 90:
-        return []
+        return False
     drawn = [*ax.lines, *(c for c in ax.collections if isinstance(c, PathCollection | LineCollection))]
-    return [
-        f"a {'line' if a in ax.lines else 'point'}" for a in drawn if a.get_visible() and _meets(a, ax, _inset(box, 1))
-    ]
+    return any(_meets(artist, ax, box.padded(-1)) for artist in drawn)
 
 
 def _meets(artist: Artist, ax: Axes, box: Bbox) -> bool:
     """Whether an artist that is drawn in the coordinates of the data meets ``box``."""
+    if not artist.get_visible() or box.width <= 0 or box.height <= 0:
+        return False
+    point = ax.get_figure(root=True).dpi / 72  # in pixels
     if isinstance(artist, AxesImage):
         return box.overlaps(artist.get_window_extent())
     if isinstance(artist, PathCollection):
-        offsets = np.ma.filled(artist.get_offsets(), np.nan)
-        return artist.get_offset_transform() is ax.transData and bool(_inside(ax.transData.transform(offsets), box))
+        offsets, across = np.ma.filled(artist.get_offsets(), np.nan), max(artist.get_sizes(), default=0) ** 0.5
+        at = ax.transData.transform(offsets)
+        return artist.get_offset_transform() is ax.transData and _inside(at, box.padded(across / 2 * point))
     if isinstance(artist, Line2D) and artist.get_transform() is ax.transData and len(artist.get_xydata()):
         path = ax.transData.transform_path(artist.get_path())
-        marked = artist.get_marker() not in ("None", None, "", " ") and _inside(path.vertices, box)
+        around = box.padded(artist.get_markersize() / 2 * point)
+        marked = artist.get_marker() not in ("None", None, "", " ") and _inside(path.vertices, around)
         return marked or (artist.get_linestyle() != "None" and path.intersects_bbox(box, filled=False))
     if isinstance(artist, Patch) and artist.get_data_transform() is ax.transData:
-        path = artist.get_transform().transform_path(artist.get_path())
-        return Bbox.from_extents(path.get_extents()).height > 1 and path.intersects_bbox(box, filled=artist.get_fill())
+        return artist.get_transform().transform_path(artist.get_path()).intersects_bbox(box, filled=artist.get_fill())
     if isinstance(artist, Collection) and artist.get_transform() is ax.transData:
         return any(ax.transData.transform_path(p).intersects_bbox(box, filled=True) for p in artist.get_paths())
     return False

@@ -10,6 +10,7 @@ How to make a figure that passes (``lib.legibility`` measures it when it is save
 - Draw each seed (``seeds``, ``runs``) rather than a bar of means; explain structure with ``schematic`` or ``diagram``.
 """
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -101,13 +102,10 @@ def level(ax: plt.Axes, value: float, name: str, *, side: str = "right", color: 
     The name stands above the line at its "left" or "right" end, or "beyond" its right end, where no curve can cross it.
     """
     ax.axhline(value, color=color, lw=1, ls=(0, (6, 3)))
-    at, ha, va = {
-        "left": (0.02, "left", "bottom"),
-        "right": (1, "right", "bottom"),
-        "beyond": (1.02, "left", "center"),
-    }[side]
-    where = {"xycoords": ("axes fraction", "data"), "ha": ha, "va": va, "annotation_clip": False}
-    ax.annotate(name, (at, value), **where, fontsize="small", color=color)
+    places = {"left": (0.02, "left", "bottom"), "right": (1, "right", "bottom"), "beyond": (1.02, "left", "center")}
+    x, ha, va = places[side]
+    style = {"ha": ha, "va": va, "annotation_clip": False, "fontsize": "small", "color": color}
+    ax.annotate(name, (x, value), xycoords=("axes fraction", "data"), **style)
 
 
 def whole_epochs(*axes: plt.Axes) -> None:
@@ -167,19 +165,6 @@ def error_bars(
     ax.errorbar(x, values, yerr=lengths.clip(min=0), **style)  # rounding can leave a length just below 0
 
 
-def intervals(values: Mapping[str, float], errors: Sequence[tuple[float, float]], *, title: str, ylabel: str) -> Figure:
-    """A point with its interval (low, high) for each name. Points, unlike bars, need no axis that starts at 0."""
-    fig, ax = plt.subplots()
-    error_bars(ax, range(len(values)), list(values.values()), errors, fmt="o", ms=7, capsize=4)
-    for i, value in enumerate(values.values()):
-        ax.annotate(
-            f"{value:.3f}", (i, value), xytext=(8, 0), textcoords="offset points", va="center", fontsize="small"
-        )
-    ax.set_xticks(range(len(values)), list(values), fontsize="small")
-    ax.set(title=title, ylabel=ylabel, xlim=(-0.5, len(values) - 0.2))
-    return fig
-
-
 def measures(judged: Mapping[str, Mapping[str, float]], labels: Mapping[str, str], *, title: str = "") -> Figure:
     """Measured values {name: {key: value}}, with one small panel for each measure {key: label}, three in a row."""
     columns = min(3, len(labels))
@@ -213,7 +198,7 @@ def boxes(panels: Mapping[str, Mapping[str, Tensor]], *, title: str) -> Figure:
     for ax, (xlabel, values) in zip(axes, panels.items(), strict=True):
         heights = [v.numpy() for v in values.values()]
         ax.boxplot(heights, tick_labels=list(values), orientation="horizontal", showfliers=False, widths=0.6)
-        ax.set(xlabel=xlabel)
+        ax.set(xlabel=textwrap.fill(xlabel, 24))
     axes[0].invert_yaxis()  # the panels share it
     fig.suptitle(title)
     fig.tight_layout()
@@ -228,54 +213,29 @@ def confusion(matrix: Tensor, *, title: str, ax: plt.Axes | None = None, darkest
 
     ``darkest`` is the count with the darkest colour, for several matrices on one scale; by default the largest one.
     """
-    if ax is None:
-        _, ax = plt.subplots(figsize=(6.4, 5.4))
-    import seaborn as sns
-
     counts = matrix.numpy()
     errors = np.where(np.eye(len(counts), dtype=bool), 0, counts)
-    sns.heatmap(
-        errors,
-        annot=counts,
-        fmt="d",
-        cmap="Blues",
-        cbar=False,
-        square=True,
-        linewidths=0.5,
-        ax=ax,
-        annot_kws={"size": "small"},
-        vmin=0,
-        vmax=darkest,
-    )
-    ax.set(title=title, xlabel="predicted digit", ylabel="true digit")
-    ax.tick_params(axis="y", rotation=0)
-    return ax.figure
+    names = {"title": title, "xlabel": "predicted digit", "ylabel": "true digit"}
+    return _cells(errors, counts, names, ax, vmax=darkest, square=True)
 
 
 def heat(
     matrix: Tensor | np.ndarray, *, title: str, xlabel: str, ylabel: str, ax: plt.Axes | None = None, **ticks: object
 ) -> Figure:
     """Heat map of shares in 0..1, with the values in the cells; ``ticks``: xticklabels and yticklabels."""
-    if ax is None:
-        _, ax = plt.subplots(figsize=(6.4, 5.4))
-    import seaborn as sns
-
     values = np.asarray(matrix)
     texts = np.array([[f"{v:.2f}".lstrip("0") if v >= 0.005 else "" for v in row] for row in values])
-    sns.heatmap(
-        values,
-        annot=texts,
-        fmt="",
-        cmap="Blues",
-        vmin=0,
-        vmax=1,
-        cbar=False,
-        linewidths=0.5,
-        ax=ax,
-        annot_kws={"size": "small"},
-        **ticks,
-    )
-    ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    return _cells(values, texts, {"title": title, "xlabel": xlabel, "ylabel": ylabel}, ax, vmax=1, **ticks)
+
+
+def _cells(values: np.ndarray, texts: np.ndarray, names: dict, ax: plt.Axes | None, **options: object) -> Figure:
+    """``values`` from 0 upwards as shades of blue, with ``texts`` in the cells."""
+    import seaborn as sns
+
+    ax = ax or plt.subplots(figsize=(6.4, 5.4))[1]
+    style = {"cmap": "Blues", "vmin": 0, "cbar": False, "linewidths": 0.5, "annot_kws": {"size": "small"}}
+    sns.heatmap(values, annot=texts, fmt="", ax=ax, **style, **options)
+    ax.set(**names)
     ax.tick_params(axis="y", rotation=0)
     return ax.figure
 
@@ -307,16 +267,8 @@ def classes(
         shape = MARKERS[(i + i // len(MARKERS)) % len(MARKERS)]  # colours repeat after ten, so shapes must not
         marker = f"${name}$" if isinstance(name, int) else shape
         x, y = points[labels == name].T
-        ax.scatter(
-            x,
-            y,
-            s=marker_area,
-            marker=marker,
-            color=f"C{i}",
-            linewidths=0.3,
-            alpha=0.35 if faint else 0.85,
-            label=None if faint else name,
-        )
+        style = {"color": f"C{i}", "linewidths": 0.3, "alpha": 0.35 if faint else 0.85}
+        ax.scatter(x, y, s=marker_area, marker=marker, label=None if faint else name, **style)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if legend:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.3 * (24 / marker_area) ** 0.5)

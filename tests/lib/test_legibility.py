@@ -174,7 +174,8 @@ def test_a_legend_over_another_panel_is_found():
     left.plot([], [], label="a long name of a curve that is not there")
     left.set(xlabel="x", ylabel="y", ylim=(0, 1))
     left.legend(loc="center left", bbox_to_anchor=(0.9, 0.5))
-    assert "over a line" in found(fig)["legend"]
+    right.set_title("right")
+    assert found(fig)["legend"] == "over data of 'right'"
 
 
 def test_levels_and_shaded_parts_of_a_panel_are_no_data(ax):
@@ -190,9 +191,20 @@ def test_a_text_on_a_line_or_a_point_is_found(draw):
     draw(ax)
     ax.set(xlabel="x", ylabel="y", ylim=(0, 1))
     text = ax.text(0.5, 0.5, "here", ha="center", va="center")
-    assert found(ax.figure)["text on data"].startswith("'here' on a ")
+    assert found(ax.figure) == {"text on data": "'here'"}
     text.set_bbox({"facecolor": "white"})
     assert found(ax.figure) == {}, "it has a ground of its own"
+
+
+@pytest.mark.parametrize("draw", [draw_points, draw_scatter])
+def test_a_text_that_only_touches_a_mark_is_found(draw):
+    _, ax = plt.subplots()
+    draw(ax)
+    ax.set(xlabel="x", ylabel="y", ylim=(0, 1))
+    for apart, fault in ((1, True), (6, False)):
+        text = ax.annotate("here", (0.5, 0.5), xytext=(apart, 0), textcoords="offset points", va="center")
+        assert ("text on data" in found(ax.figure)) == fault
+        text.remove()
 
 
 def test_a_text_beside_its_point_or_on_a_bar_is_no_fault(ax):

@@ -261,14 +261,6 @@ def test_error_bars_forgive_a_bound_that_is_rounded_past_its_value():
     np.testing.assert_allclose(bars_of(ax), [(0, 0.8, 1)], atol=1e-6)
 
 
-def test_intervals_are_drawn_at_their_names_with_their_values():
-    fig = plots.intervals({"a": 0.5, "b": 0.25}, [(0.4, 0.7), (0.2, 0.45)], title="t", ylabel="share")
-    (ax,) = fig.axes
-    np.testing.assert_allclose(bars_of(ax), [(0, 0.4, 0.7), (1, 0.2, 0.45)])
-    assert {text.get_text(): text.xy for text in ax.texts} == {"0.500": (0, 0.5), "0.250": (1, 0.25)}
-    assert labels(ax.xaxis, "major") == {0: "a", 1: "b"}
-
-
 def test_measures_are_drawn_in_the_panel_of_their_name_beside_whom_they_measure():
     judged = {"real": {"f": 1.0, "r": 0.9, "x": 0.0, "y": 1.0}, "GAN": {"f": 33.0, "r": 0.25, "x": 0.0, "y": 1.0}}
     fig = plots.measures(judged, {"r": "recall", "f": "Fréchet", "x": "third", "y": "fourth"}, title="all")
