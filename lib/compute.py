@@ -11,7 +11,7 @@ CHANGES_NO_RESULT = True  # for ``workbook.fingerprint``
 
 
 def configure(threads: int = 1) -> None:
-    """Set torch's thread count and flush denormals, which slow processors down.
+    """Set torch's thread count, its usual precision, and flush denormals, which slow processors down.
 
     The default is one thread. Torch's threads spin at every barrier while another process holds their core, so several
     processes with one thread each get more done than one process with several threads.
@@ -20,6 +20,8 @@ def configure(threads: int = 1) -> None:
         raise ValueError(f"threads must be a whole number from 1, got {threads!r}")
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
+    torch.set_default_dtype(torch.float32)  # a user's startup file may have changed it
+    torch.set_float32_matmul_precision("highest")
 
 
 def device() -> torch.device:

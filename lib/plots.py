@@ -16,6 +16,7 @@ from itertools import cycle
 from pathlib import Path
 from types import MappingProxyType
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -33,7 +34,11 @@ STYLE = ("seaborn-v0_8-whitegrid", Path(__file__).with_name("workbook.mplstyle")
 
 
 def set_style() -> None:
-    """Use the workbook's style sheet, which fixes fonts, sizes and a colour-blind-safe palette."""
+    """Use the workbook's style sheet, which fixes fonts, sizes and a colour-blind-safe palette.
+
+    What else a user's own settings change returns to matplotlib's defaults.
+    """
+    matplotlib.rcdefaults()
     plt.style.use(STYLE)
 
 

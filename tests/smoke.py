@@ -7,7 +7,6 @@ one worker of pytest-xdist, the longest first. Without xdist everything runs in 
 
 import os
 import re
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from nbval.plugin import IPyNbCell
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import forked_kernel
+from workbook.tools import kernel
 
 SCRATCH = "WORKBOOK_SMOKE"  # environment variable: the folder of this test session
 LONGEST = (
@@ -30,10 +30,9 @@ LONGEST = (
 def settings(notebook: str, run: str) -> dict[str, str]:
     """Environment variables of a notebook's ``first`` or ``second`` run. Runs of one kind share trained models."""
     scratch = Path(os.environ[SCRATCH])
-    return {
+    return kernel.environment(scratch / run / notebook, scratch / "jupyter") | {
         "WORKBOOK_PROFILE": "smoke",
         "WORKBOOK_CACHE": str(scratch / run / "models"),
-        "WORKBOOK_OUT": str(scratch / run / notebook),
         forked_kernel.ADDRESS: str(scratch / f"{run}.socket"),
         forked_kernel.CLOCK: {"first": "1", "second": "-1"}[run],
     }
@@ -41,9 +40,9 @@ def settings(notebook: str, run: str) -> dict[str, str]:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # workers of xdist inherit the environment
-        scratch = tempfile.TemporaryDirectory(prefix="wb-")
+        scratch = kernel.scratch()
         config.add_cleanup(scratch.cleanup)
-        os.environ |= {SCRATCH: scratch.name, "OMP_NUM_THREADS": "1"}
+        os.environ |= {SCRATCH: scratch.name, "OMP_NUM_THREADS": "1", **kernel.caches()}
         for seed, run in enumerate(("first", "second")):
             server = forked_kernel.start(f"{scratch.name}/{run}.socket", hash_seed=seed)
             config.add_cleanup(lambda server=server: server.communicate())
@@ -81,5 +80,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if isinstance(item, IPyNbCell):  # the first cell's setup starts the kernel
         os.environ |= settings(item.path.stem, "first")
-        files = f"{os.environ[SCRATCH]}/{item.path.stem}"  # instead of ports, which two workers could both take
-        nbval.kernel.KernelManager = partial(KernelManager, transport="ipc", ip=files)
+        folder = Path(os.environ[SCRATCH]) / item.path.stem[:2]
+        folder.mkdir(exist_ok=True)
+        nbval.kernel.KernelManager = partial(kernel.own_kernel(KernelManager), **kernel.sockets(folder))

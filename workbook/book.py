@@ -27,7 +27,7 @@ from lib import compute, data, progress
 from lib.atomic import write_atomic
 from workbook import answers, profiles, show, verdicts
 from workbook import cache as trainings
-from workbook.paths import BUILD, DATA
+from workbook.paths import BUILD, DATA, HOME
 from workbook.records import errata, items_of, load_results, loaded_code, reports
 
 DIGITS = 6  # significant digits that are stored
@@ -45,7 +45,7 @@ def open_book(notebook: str, profile: str = "auto", seed: int = 0) -> "Book":
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"seed must be a whole number, 0 or more, got {seed!r}")
     compute.configure(threads())
-    progress.plain = "WORKBOOK_OUT" in os.environ  # a batch run
+    progress.plain = os.environ.get("WORKBOOK_PROGRESS") == "lines"
     trainings.some_released = profile != "smoke"
     from lib import plots
 
@@ -81,7 +81,7 @@ class Book:
     def mnist(self, dataset: str = "mnist") -> tuple[data.Split, data.Split]:
         """Training and test images: all of them, or the first 2,000 and 1,000 in profile ``smoke``."""
         n_train, n_test = profiles.IMAGES[self.profile]
-        return data.mnist(DATA, dataset, n_train, n_test)
+        return data.mnist(DATA, dataset, n_train, n_test, store=HOME / "data")
 
     def seeds(self, n: int) -> range:
         """The seeds of ``n`` trainings of one kind: the seed of this run, and the ones that follow it."""

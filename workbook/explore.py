@@ -15,8 +15,8 @@ from lib.data.tensors import to_uint8
 
 
 def interactive() -> bool:
-    """Whether this is an interactive session, and not a batch run."""
-    return "WORKBOOK_OUT" not in os.environ
+    """Whether to show widgets, which a batch run cannot."""
+    return os.environ.get("WORKBOOK_WIDGETS") != "off"
 
 
 def two_digits(

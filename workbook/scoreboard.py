@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lib.atomic import write_atomic
-from workbook.paths import BUILD, FIGURES, ROOT, results_dir
+from workbook.paths import BUILD, FIGURES, results_dir
 from workbook.records import errata, load_results, reports
 from workbook.verdicts import HEAPS, VERDICTS, WORST_FIRST, Verdict, cut, demonstrates, judge_runs, lines, text
 
@@ -255,7 +255,7 @@ def write(profile: str = "full", seeds: Sequence[int] = (0,)) -> Path:
         write_atomic(target / f"{stem}-{report['id']}.md", report_page(table, report, folder, stem))
     write_atomic(target / "errata.md", errata_page(profile, seeds, folder, stem))
     write_atomic(target / f"{stem}.md", markdown(table, profile, seeds, stem))
-    page = ROOT / "README.md"
+    page = FIGURES.parent / "README.md"
     if target == FIGURES and page.exists() and HEADING in page.read_text("utf-8"):  # a test sees that ours has it
         write_atomic(page, readme(page.read_text("utf-8"), table))
     return target / f"{stem}.md"

@@ -18,7 +18,7 @@ import pytest
 
 from lib.data.single_cell import RETINA
 from workbook.paths import NOTEBOOKS
-from workbook.tools.run import execute
+from workbook.tools.kernel import execute
 
 GENES, CELLS, CLUSTERED = 24_904, 44_994, 27_499  # as published (GEO series GSE81904, Single Cell Portal SCP3)
 LIMIT = 4 * 2**30  # bytes
@@ -90,10 +90,9 @@ def test_the_chapter_runs_on_files_of_the_public_format(tmp_path, monkeypatch):
     chapter, there = (NOTEBOOKS / "03_autoencoder_single_cell.ipynb").read_text("utf-8"), r"DATA / \"cells\""
     assert there in chapter
     (tmp_path / "03.ipynb").write_text(chapter.replace(there, rf"DATA / \"{tmp_path}\""), "utf-8")
-    monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path / "out"))
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    execute(tmp_path / "03.ipynb", tmp_path / "executed.ipynb", {"profile": "smoke"})
+    execute(tmp_path / "03.ipynb", tmp_path / "executed.ipynb", {"profile": "smoke"}, tmp_path / "out")
     found = json.loads((tmp_path / "out" / "results.json").read_text("utf-8"))
     assert found["items"]["cpsc453.fig-10"]["value"]["data"] == RETINA
     assert all("clusters" in run for run in found["items"]["cpsc453.num-clusters"]["runs"])

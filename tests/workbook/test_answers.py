@@ -8,7 +8,8 @@ import torch
 
 from workbook import answers
 from workbook.paths import ROOT
-from workbook.tools import chapter, clean, run
+from workbook.tools import chapter, clean
+from workbook.tools.kernel import execute
 
 NAMES = {
     "accuracy": 0.98123456789,
@@ -110,9 +111,8 @@ def source(tmp_path_factory):
     return notebook(tmp_path_factory.mktemp("answers") / "answer.ipynb", opened, ANSWER)
 
 
-def test_an_answer_in_a_kernel_is_shown_and_recorded(source, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path))
-    run.execute(source, tmp_path / "executed.ipynb", {"profile": "full", "seed": 0})
+def test_an_answer_in_a_kernel_is_shown_and_recorded(source, tmp_path):
+    execute(source, tmp_path / "executed.ipynb", {"profile": "full", "seed": 0}, tmp_path)
     text = "It has 2 convolutions, for $x_{i}$.\n\nThe second paragraph: 25.0%."
     results = json.loads((tmp_path / "results.json").read_text("utf-8"))
     assert results["items"]["linma2472.q-2.1"] == {"answer": text}
@@ -125,11 +125,10 @@ def test_an_answer_in_a_kernel_is_shown_and_recorded(source, tmp_path, monkeypat
     assert output["metadata"]["answer"] == "linma2472.q-2.1"
 
 
-def test_an_answer_with_durations_is_shown_with_them_and_printed_without_them(tmp_path, monkeypatch):
-    monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path))
+def test_an_answer_with_durations_is_shown_with_them_and_printed_without_them(tmp_path):
     opened = 'from workbook.book import open_book\n\nbook = open_book("13_cnn", profile, seed)\nshare = 0.25'
     path = notebook(tmp_path / "timed.ipynb", opened, TIMED)
-    run.execute(path, tmp_path / "executed.ipynb", {"profile": "smoke", "seed": 0})
+    execute(path, tmp_path / "executed.ipynb", {"profile": "smoke", "seed": 0}, tmp_path)
     written = {
         name: json.loads((tmp_path / f"{name}.json").read_text("utf-8"))["items"] for name in ("results", "timings")
     }
@@ -149,24 +148,22 @@ def test_an_answer_with_durations_is_shown_with_them_and_printed_without_them(tm
         ("linma2472.q-2.1 --seconds", "no item '--seconds'"),
     ],
 )
-def test_the_line_of_an_answer_names_a_question_and_perhaps_other_items(line, message, tmp_path, monkeypatch):
+def test_the_line_of_an_answer_names_a_question_and_perhaps_other_items(line, message, tmp_path):
     import papermill
 
-    monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path))
     opened = 'from workbook.book import open_book\n\nbook = open_book("13_cnn", profile, seed)'
     path = notebook(tmp_path / "line.ipynb", opened, f"%%answer {line}\nTwo.")
     with pytest.raises(papermill.PapermillExecutionError, match=message):
-        run.execute(path, tmp_path / "executed.ipynb", {"profile": "smoke", "seed": 0})
+        execute(path, tmp_path / "executed.ipynb", {"profile": "smoke", "seed": 0}, tmp_path)
 
 
-def test_an_answer_that_fails_stops_the_notebook_and_names_its_placeholder(tmp_path, monkeypatch):
+def test_an_answer_that_fails_stops_the_notebook_and_names_its_placeholder(tmp_path):
     import papermill
 
-    monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path))
     opened = 'from workbook.book import open_book\n\nbook = open_book("13_cnn", profile, seed)'
     path = notebook(tmp_path / "fails.ipynb", opened, ANSWER)
     with pytest.raises(papermill.PapermillExecutionError, match=r"the answer to linma2472\.q-2\.1: \{\{ layers \}\}"):
-        run.execute(path, tmp_path / "executed.ipynb", {"profile": "smoke", "seed": 0})
+        execute(path, tmp_path / "executed.ipynb", {"profile": "smoke", "seed": 0}, tmp_path)
 
 
 def test_a_notebook_with_answers_passes_as_committed(source):

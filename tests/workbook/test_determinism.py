@@ -14,7 +14,8 @@ from jupyter_client.provisioning import local_provisioner
 from tests import smoke
 from tests.forked_kernel import distorted
 from workbook.paths import NOTEBOOKS
-from workbook.tools.run import execute, notebooks
+from workbook.tools.kernel import execute
+from workbook.tools.run import notebooks
 
 
 @pytest.fixture
@@ -35,9 +36,9 @@ def written(folder: Path) -> dict[str, bytes]:
 
 def run(notebook: str, folder: Path, environment: dict[str, str], monkeypatch) -> dict[str, bytes]:
     """What a run by papermill writes to ``folder``."""
-    for name, value in {**environment, "WORKBOOK_OUT": str(folder)}.items():
+    for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    execute(NOTEBOOKS / f"{notebook}.ipynb", folder.with_suffix(".ipynb"), {"profile": "smoke", "seed": 0})
+    execute(NOTEBOOKS / f"{notebook}.ipynb", folder.with_suffix(".ipynb"), {"profile": "smoke", "seed": 0}, folder)
     return written(folder)
 
 

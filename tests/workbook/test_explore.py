@@ -26,7 +26,7 @@ def test_explorer_moves_in_jupyterlab(monkeypatch):
     from IPython import display
 
     shown = []
-    monkeypatch.delenv("WORKBOOK_OUT")
+    monkeypatch.delenv("WORKBOOK_WIDGETS")
     monkeypatch.setattr(display, "display", lambda *things, **_: shown.extend(things))
     monkeypatch.setattr(plt, "show", lambda: shown.append(plt.gcf()))
     codes = torch.rand(50, 2)
@@ -58,7 +58,7 @@ def test_choosing_and_typing_in_jupyterlab(monkeypatch, capsys):
     from IPython import display
 
     shown = []
-    monkeypatch.delenv("WORKBOOK_OUT")
+    monkeypatch.delenv("WORKBOOK_WIDGETS")
     monkeypatch.setattr(display, "display", lambda *things, **_: shown.extend(things))
     assert explore.two_digits(title_figure, 3, 8).axes[0].get_title() == "3 8"
     start, end = shown[-1].children[0].children

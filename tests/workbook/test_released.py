@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -535,19 +534,19 @@ def test_a_training_that_is_not_released_cannot_be_verified(released, tmp_path):
 def test_a_chapter_is_verified_in_a_folder_of_its_own_with_nothing_released(released, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(verify, "BUILD", tmp_path / "build")
     monkeypatch.setattr(verify, "RELEASED", released.target)
-    for name in ("WORKBOOK_RETRAIN", "WORKBOOK_CACHE", "WORKBOOK_OUT"):
+    for name in ("WORKBOOK_RETRAIN", "WORKBOOK_CACHE"):
         monkeypatch.setenv(name, "")  # so that all are put back
     ran = []
 
-    def execute(path, copy, parameters):
+    def execute(path, copy, parameters, out):
         ran.append((path.stem, parameters))
         assert os.environ["WORKBOOK_RETRAIN"] == "1"
         assert cache_dir() == copy.parent == tmp_path / "build" / "verify" / "04_vae_latent20"
         released.train()
         results = {"trainings": [released.name]}
-        (Path(os.environ["WORKBOOK_OUT"]) / "results.json").write_text(json.dumps(results), "utf-8")
+        (out / "results.json").write_text(json.dumps(results), "utf-8")
 
-    monkeypatch.setattr("workbook.tools.run.execute", execute)
+    monkeypatch.setattr(verify, "execute", execute)
     monkeypatch.setattr(sys, "argv", ["verify", "04_vae_latent20"])
     assert verify.main() == 0
     assert ran == [("04_vae_latent20", {"profile": "full", "seed": 0})]

@@ -16,7 +16,7 @@ import pytest
 
 from workbook import paths, scoreboard
 from workbook.paths import ROOT
-from workbook.tools import clean, run
+from workbook.tools import clean, kernel, run
 
 # what a notebook leaves behind, written without ``Book``, because that imports torch
 RECORD = """
@@ -32,6 +32,16 @@ def record(*figures, **timings):
     (out / "results.json").write_text(json.dumps(head | {"figures": drawn}))
     (out / "timings.json").write_text(json.dumps(head | timings))
     (out / "inputs.json").write_text(json.dumps(loaded_code()))
+"""
+SLOW = """
+import pathlib, time
+pathlib.Path(f"begun-{time.time_ns()}").touch()
+try:
+    while True:
+        time.sleep(0.05)
+except KeyboardInterrupt:
+    pathlib.Path(f"kept-{time.time_ns()}").touch()
+    raise
 """
 GOOD = RECORD + 'record("extra-line")'
 SCOREBOARD = (
@@ -95,11 +105,12 @@ def environment_of(folder):
     return {k: v for k, v in os.environ.items() if not k.startswith("WORKBOOK_")} | {"PYTHONPATH": str(folder)}
 
 
-def start(folder, *arguments):
+def start(folder, *arguments, environment=None, prefix=(), umask=-1):
     return subprocess.Popen(
-        [sys.executable, "-m", "workbook.tools.run", *arguments],
+        [*prefix, sys.executable, "-m", "workbook.tools.run", *arguments],
         cwd=folder,
-        env=environment_of(folder),
+        env=environment_of(folder) | (environment or {}),
+        umask=umask,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -107,9 +118,9 @@ def start(folder, *arguments):
     )
 
 
-def figures(folder, *arguments):
+def figures(folder, *arguments, **settings):
     """Exit code and output of a run, and all that is in the checkout after it: {path: (content, time)}."""
-    process = start(folder, "figures", *arguments)
+    process = start(folder, "figures", *arguments, **settings)
     try:
         output, _ = process.communicate(timeout=300)
     except subprocess.TimeoutExpired:
@@ -306,9 +317,9 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "cache"))
-    names = ("BUILD", "FIGURES", "NOTEBOOKS", "RELEASED", "ROOT")
+    names = ("BUILD", "FIGURES", "HOME", "NOTEBOOKS", "RELEASED", "ROOT")
     places = {name: tmp_path / getattr(paths, name).relative_to(ROOT) for name in names}
-    for module in (run, paths, scoreboard):
+    for module in (run, kernel, paths, scoreboard):
         for name, place in places.items():
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, place)
@@ -372,13 +383,13 @@ def test_missing_parameter_is_an_error(here, missing):
     with pytest.raises(run.RunError, match=f"30_good.ipynb has no parameter '{missing}'"):
         run.run_notebook("30_good", "smoke", 0)
     with pytest.raises(run.RunError, match=f"the cell tagged 'parameters' must define {missing}"):
-        run.check_parameters(path, {})
+        kernel.check_parameters(path, {})
 
 
 def test_mistyped_parameter_is_an_error(here):
     write_notebook(here, "30_good", GOOD)
     with pytest.raises(run.RunError, match=r"has no parameter 'sede'; did you mean 'seed'\? \(it has profile, seed\)"):
-        run.check_parameters(here / "notebooks/30_good.ipynb", {"profile": "smoke", "sede": 1})
+        kernel.check_parameters(here / "notebooks/30_good.ipynb", {"profile": "smoke", "sede": 1})
 
 
 @pytest.mark.parametrize(
@@ -408,15 +419,33 @@ def test_mistakes_are_clear_errors(here, arguments, message, monkeypatch, capsys
     assert not (here / "figures").exists()
 
 
-def test_ctrl_c_is_no_traceback(here, monkeypatch, capsys):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
+def test_ctrl_c_says_once_what_is_kept_and_lets_a_training_write_its_checkpoint(tmp_path):
+    copy = make_checkout(tmp_path / "copy", n30_slow=SLOW, n31_slow=SLOW)
+    process = start(copy, "figures", "--profile", "smoke", "--jobs", "2")
+    try:
+        deadline = time.monotonic() + 180
+        while len(list(copy.glob("begun-*"))) < 2:
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all processes of the group
+        output, _ = process.communicate(timeout=60)
+    except BaseException:
+        kill_tree(process.pid)
+        raise
+    assert process.returncode == 130
+    assert output.splitlines()[1:] == ["interrupted; finished notebooks and models are kept"]
+    assert len(list(copy.glob("kept-*"))) == 2
+    assert not list((copy / "build").glob(".scratch-*"))
 
-    write_notebook(here, "30_good", GOOD)
-    monkeypatch.setattr(sys, "argv", ["run", "figures"])
-    monkeypatch.setattr(subprocess, "run", interrupted)
-    assert run.main() == 130
-    assert "interrupted; finished notebooks and models are kept" in capsys.readouterr().err
+
+def test_a_kernel_that_does_not_heed_ctrl_c_is_killed(here, monkeypatch):
+    deaf = "import os, signal, time\nsignal.signal(signal.SIGINT, lambda *_: None)\n"
+    ctrl_c = "os.kill(os.getppid(), signal.SIGINT)\n"
+    write_notebook(here, "30_deaf", deaf + ctrl_c + "while True:\n    time.sleep(0.1)")
+    monkeypatch.setattr(kernel, "GRACE", 0.3)
+    with pytest.raises(KeyboardInterrupt):
+        run.run_notebook("30_deaf", "smoke", 0)
 
 
 @pytest.mark.parametrize("name", ["30", "30_good", "30_good.ipynb", "notebooks/30_good.ipynb"])
@@ -436,18 +465,6 @@ def test_leftovers_of_a_run_that_is_still_alive_stay(here):
 
 
 # --- what a run will take --------------------------------------------------------------------------------------------
-
-
-def test_as_many_notebooks_at_a_time_as_cores_and_memory_carry(monkeypatch):
-    def machine(cores, gibibytes):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
-        sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": gibibytes * 2**18}
-        monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
-        return [run.whole_machine(threads) for threads in (1, 2, 16)]
-
-    assert machine(8, 64) == [8, 4, 1]
-    assert machine(8, 7) == [2, 2, 1], "three gibibytes each"
-    assert machine(1, 1) == [1, 1, 1]
 
 
 def test_processes_of_notebooks_get_their_threads(monkeypatch):
@@ -512,3 +529,84 @@ def test_mistyped_make_variable_is_an_error():
     assert done.returncode != 0
     assert "unknown variable PROFLE; the variables are: PROFILE SEED" in done.stderr
     assert subprocess.run(["make", "-n", "help", "PROFILE=smoke"], cwd=ROOT, capture_output=True).returncode == 0
+
+
+# --- checkouts that are shared ---------------------------------------------------------------------------------------
+
+CACHES = (
+    RECORD
+    + """
+import matplotlib.font_manager
+import numba
+numba.njit(cache=True)(lambda x: x)  # "no locator available" where nothing can be written
+pathlib.Path(matplotlib.get_configdir(), "probe").touch()
+record("extra-line")
+"""
+)
+
+
+# root may write what it must not, until it gives up these powers
+POWERS = ",".join(f"-{power}" for power in ("dac_override", "dac_read_search", "fowner", "chown"))
+PLAIN = ["setpriv", f"--bounding-set={POWERS}", f"--inh-caps={POWERS}"] if os.getuid() == 0 else []
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """A folder for a checkout that is not, or not only, ours."""
+    if PLAIN and not shutil.which(PLAIN[0]):
+        pytest.skip("root may write everywhere, and there is no setpriv to prevent it")
+    yield tmp_path
+    subprocess.run(["chmod", "-R", "u+w", tmp_path], check=True)
+
+
+def test_a_checkout_that_cannot_be_written_is_run_from_a_folder_of_the_users(shared):
+    folder = shared
+    copy = make_checkout(folder / "copy", n30_good=CACHES)
+    (copy / "figures/31_other").mkdir(parents=True)
+    (copy / "figures/31_other/results.json").write_text("{}", "utf-8")
+    subprocess.run(["chmod", "-R", "a-w,a+rX", copy], check=True)
+    mine = folder / "mine"
+    home = {"HOME": "/nonexistent", "WORKBOOK_HOME": str(mine)}
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    done = figures(copy, "--notebook", "30", "--jobs", "1", environment=home, prefix=PLAIN)
+    assert done.code == 0, done.output
+    assert f"runs and caches are in {mine}\n" in done.output
+    assert f"figures and scoreboard: {mine}/figures/" in done.output
+    assert (mine / "figures/30_good/extra-line.png").exists()
+    assert (mine / "figures/31_other/results.json").exists(), "what does not run stays as in the gallery"
+    assert (mine / "build/full/seed0/30_good.ipynb").exists()
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+    again = figures(copy, "--notebook", "30", "--jobs", "1", environment=home, prefix=PLAIN)
+    assert "nothing to do: all notebooks are up to date" in again.output
+
+
+def test_what_cannot_be_written_is_named_with_what_to_do(shared):
+    folder = shared
+    copy = make_checkout(folder / "copy", n30_good=GOOD)
+    closed = folder / "closed"
+    closed.mkdir(mode=0o555)
+    done = figures(copy, "--notebook", "30", environment={"WORKBOOK_HOME": str(closed)}, prefix=PLAIN)
+    assert done.code == 1
+    assert f"error: {closed}/build cannot be written" in done.output
+    assert "export WORKBOOK_HOME=" in done.output
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.skipif("os.getuid() != 0", reason="only root can give a file to another user")
+def test_two_users_of_a_group_share_its_checkout(shared):
+    copy = make_checkout(shared / "copy", n30_good=GOOD)
+    assert figures(copy, "--notebook", "30", umask=0o002).code == 0
+    subprocess.run(["chown", "-R", "65534", copy], check=True)  # all that is there belongs to another of the group
+    subprocess.run(["chmod", "-R", "g+w", copy], check=True)
+    assert (copy / "build/.run.lock").stat().st_uid == 65534
+    write_notebook(copy, "30_good", GOOD.replace("extra-line", "extra-new"))
+    done = figures(copy, "--notebook", "30", umask=0o002, prefix=PLAIN)
+    assert done.code == 0, done.output
+    assert "runs and caches are in" not in done.output
+    assert (copy / "figures/30_good/extra-new.png").stat().st_uid == os.getuid()
+    assert not (copy / "figures/30_good/extra-line.png").exists(), "what the other user made is replaced"
+
+
+def test_the_lock_of_a_checkout_is_for_all_its_users(here):
+    with run._exclusive():
+        assert (here / "build/.run.lock").stat().st_mode & 0o777 == 0o666

@@ -286,8 +286,8 @@ def test_only_what_stands_under_the_heading_of_the_readme_is_written_again(place
 
 
 def test_the_gallery_alone_changes_the_readme(place, monkeypatch):
-    monkeypatch.setattr(scoreboard, "ROOT", place.folder)
-    readme = place.folder / "README.md"
+    readme = place.folder / "full/README.md"
+    readme.parent.mkdir()
     readme.write_text(f"{scoreboard.HEADING}\n\nformer\n", "utf-8")
     scoreboard.write()
     assert "former" in readme.read_text("utf-8")

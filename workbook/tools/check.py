@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 from workbook.paths import DATA, ROOT
-from workbook.tools.run import cores, whole_machine
+from workbook.tools.machine import cores, whole_machine
 
 
 def locked() -> dict[str, str]:

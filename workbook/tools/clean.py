@@ -6,7 +6,6 @@ own notebooks belong in ``notebooks/mine/``, where neither git nor any check loo
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from lib.atomic import write_atomic
 from workbook.paths import NOTEBOOKS
-from workbook.tools.run import RunError, execute
+from workbook.tools.kernel import RunError, execute, papermill
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -108,17 +107,12 @@ def refresh(path: Path) -> None:
 
     If a cell fails, raises RunError and changes nothing.
     """
-    import papermill
-
     with tempfile.TemporaryDirectory() as scratch:
-        os.environ["WORKBOOK_OUT"] = scratch
         executed = Path(scratch) / path.name
         try:
-            execute(path, executed, {"profile": "smoke"})
-        except papermill.PapermillExecutionError as error:
+            execute(path, executed, {"profile": "smoke"}, Path(scratch))
+        except papermill().PapermillExecutionError as error:
             raise RunError(f"cell [{error.exec_count}] stopped with {error.ename}: {error.evalue}") from error
-        finally:
-            del os.environ["WORKBOOK_OUT"]
         ran = {c["id"]: c for c in json.loads(executed.read_text("utf-8"))["cells"]}
     notebook = clean(json.loads(path.read_text("utf-8")))
     for i, cell in enumerate(notebook["cells"]):

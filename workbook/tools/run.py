@@ -17,20 +17,29 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+
+from filelock import FileLock, Timeout
 
 from lib.atomic import write_atomic
-from workbook.paths import BUILD, FIGURES, NOTEBOOKS, RELEASED, ROOT, cache_dir, executed_notebook, results_dir
+from workbook.paths import (
+    BUILD,
+    FIGURES,
+    GALLERY,
+    HOME,
+    NOTEBOOKS,
+    RELEASED,
+    ROOT,
+    cache_dir,
+    executed_notebook,
+    results_dir,
+    shown,
+)
 from workbook.profiles import PROFILES
 from workbook.records import RecordError, errata
-from workbook.tools import chapter
+from workbook.tools import chapter, kernel, machine
+from workbook.tools.kernel import RunError
 
 SCOREBOARD = "21_scoreboard"
-MEMORY_PER_JOB = 3 * 2**30  # bytes; what the largest notebooks need
-
-
-class RunError(RuntimeError):
-    """A run could not start, or it failed. The message is for the user."""
 
 
 def notebooks() -> list[str]:
@@ -39,7 +48,7 @@ def notebooks() -> list[str]:
 
 
 def inputs(notebook: str, profile: str, seed: int) -> list[str]:
-    """The files that a notebook's results depend on, relative to the checkout.
+    """The files that a notebook's results depend on, as seen from HOME.
 
     The last run recorded which modules it loaded. Before the first run, all modules count.
     """
@@ -48,7 +57,12 @@ def inputs(notebook: str, profile: str, seed: int) -> list[str]:
         code = [str(p.relative_to(ROOT)) for part in ("lib", "workbook") for p in (ROOT / part).rglob("*.py")]
         code = [file for file in code if not file.startswith("workbook/tools/")]
     others = [n for n in notebooks() if n != SCOREBOARD] if notebook == SCOREBOARD else []
-    return [*_with_files(notebook, code), *(str(executed_notebook(n, profile, seed).relative_to(ROOT)) for n in others)]
+    files = [ROOT / file for file in _with_files(notebook, code)]
+    return [_from_home(file) for file in [*files, *(executed_notebook(n, profile, seed) for n in others)]]
+
+
+def _from_home(path: Path) -> str:
+    return str(path.relative_to(HOME) if path.is_relative_to(HOME) else path)
 
 
 def _loaded(notebook: str, profile: str, seed: int) -> list[str] | None:
@@ -75,83 +89,30 @@ def _with_files(notebook: str, code: list[str]) -> list[str]:
 # --- one notebook ------------------------------------------------------------------------------------------------
 
 
-def check_parameters(path: Path, parameters: dict[str, object]) -> None:
-    """Raise RunError if the notebook's parameters cell lacks one of these names, or lacks profile or seed.
-
-    papermill itself only warns about an unknown name, and runs the notebook with its defaults.
-    """
-    papermill = _papermill()
-    known = papermill.inspect_notebook(str(path))
-    if unknown := [name for name in parameters if name not in known]:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise RunError(f"{path.name} has no parameter {unknown[0]!r}{hint} (it has {', '.join(known) or 'none'})")
-    if missing := [name for name in ("profile", "seed") if name not in known]:
-        raise RunError(f"{path.name}: the cell tagged 'parameters' must define {' and '.join(missing)}")
-
-
-def _papermill() -> ModuleType:
-    """papermill, imported in half the time, by hiding a package for international addresses.
-
-    The package takes a second to import. jsonschema, which nbformat uses, works without it.
-    """
-    sys.modules.setdefault("rfc3987_syntax", None)
-    import papermill
-
-    return papermill
-
-
-def execute(path: Path, copy: Path, parameters: dict[str, object]) -> None:
-    """Execute a notebook with papermill, and write the executed copy even if a cell fails."""
-    from traitlets.config import Config
-
-    papermill = _papermill()
-    with tempfile.TemporaryDirectory(prefix="wb-") as sockets:  # the path of a socket must be short
-        papermill.execute_notebook(
-            str(path),
-            str(copy),
-            parameters=parameters,
-            kernel_name="python3",
-            cwd=str(ROOT),
-            progress_bar=False,
-            stderr_file=sys.stderr,
-            # files instead of TCP ports: no other user can connect, and parallel runs cannot collide
-            config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
-        )
-
-
 def run_notebook(notebook: str, profile: str, seed: int) -> Path:
     """Execute one notebook and, only if it succeeds, replace its figures and results. Returns its executed copy.
 
     All files are written to a temporary folder first, and then moved into place. If the notebook fails, raises
     RunError, which names the notebook and the cell.
     """
-    from filelock import FileLock
-
-    papermill = _papermill()
     path = NOTEBOOKS / f"{notebook}.ipynb"
     parameters = {"profile": profile, "seed": seed}
-    check_parameters(path, parameters)
+    kernel.check_parameters(path, parameters)
     target, executed = results_dir(profile, seed) / notebook, executed_notebook(notebook, profile, seed)
     failed = executed.with_suffix(".failed.ipynb")
     start, began = time.monotonic(), time.time()
-    BUILD.mkdir(exist_ok=True)
+    BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".scratch-", dir=BUILD) as scratch, FileLock(Path(scratch) / ".lock"):
         out, copy = Path(scratch) / "figures", Path(scratch) / path.name
         out.mkdir()
-        os.environ["WORKBOOK_OUT"] = str(out)
         try:
-            execute(path, copy, parameters)
-        except papermill.PapermillExecutionError as error:
+            kernel.execute(path, copy, parameters, out)
+        except kernel.papermill().PapermillExecutionError as error:
             write_atomic(failed, copy.read_bytes())
             raise RunError(
                 f"{notebook}: cell [{error.exec_count}] under “{_heading(copy, error.exec_count)}” stopped with "
-                f"{error.ename}: {error.evalue}\n  the outputs up to that cell: {failed.relative_to(ROOT)}"
+                f"{error.ename}: {error.evalue}\n  the outputs up to that cell: {shown(failed)}"
             ) from error
-        except RuntimeError as error:  # nbclient's DeadKernelError, or a kernel that never answered
-            raise RunError(f"{notebook}: its kernel died ({error}); the machine may have run out of memory") from error
-        finally:
-            del os.environ["WORKBOOK_OUT"]
         if not all((out / f"{name}.json").exists() for name in ("results", "timings", "inputs")):
             raise RunError(f"{notebook} recorded no results: it must call open_book, record and check")
         chapter.write(copy, notebook, profile, seed, out, target)
@@ -203,6 +164,11 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
     from workbook import scoreboard
 
     errata()  # a mistake in data/*.toml is reported before anything runs
+    if HOME != ROOT:
+        print(f"runs and caches are in {HOME}", flush=True)
+        if not FIGURES.exists():  # notebooks that do not run keep the results of the gallery
+            for file in filter(Path.is_file, GALLERY.rglob("*")):
+                write_atomic(FIGURES / file.relative_to(GALLERY), file.read_bytes())
     targets = notebooks() if notebook == "all" else [_named(notebook)]
     if retrain:
         os.environ["WORKBOOK_RETRAIN"] = "1"
@@ -219,18 +185,32 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
                 print(missing_trainings(runs))
             sys.stdout.flush()
             command = [*_snakemake(profile, seeds, targets, retrain, jobs, threads), "--quiet", "all"]
-            code = subprocess.run(command, cwd=ROOT, env=_environment(threads)).returncode
+            code = _until_it_ends(command, threads)
         else:
             print("nothing to do: all notebooks are up to date")
         for seed in seeds:
-            print(f"figures and scoreboard: {scoreboard.write(profile, [seed]).parent.relative_to(ROOT)}/")
+            print(f"figures and scoreboard: {shown(scoreboard.write(profile, [seed]).parent)}/")
         if len(seeds) > 1:
-            print(f"means over {len(seeds)} seeds: {scoreboard.write(profile, seeds).relative_to(ROOT)}")
+            print(f"means over {len(seeds)} seeds: {shown(scoreboard.write(profile, seeds))}")
     if code:
         left = [_label(*run) for run, stamp in zip(runs, before, strict=True) if _stamp(profile, *run) in (0, stamp)]
         print(f"not finished: {', '.join(left) or 'Snakemake itself'}; their old figures are kept", file=sys.stderr)
         print("The reason is shown above, or in the newest file in .snakemake/log/.", file=sys.stderr)
     return code
+
+
+def _until_it_ends(command: list[str], threads: int) -> int:
+    """Run Snakemake; returns its exit code. Ctrl-C reaches it too: KeyboardInterrupt is raised when all has ended."""
+    process, interrupted = subprocess.Popen(command, cwd=ROOT, env=_environment(threads)), False
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            interrupted = True
+            continue
+        if interrupted:
+            raise KeyboardInterrupt
+        return code
 
 
 def _stamp(profile: str, seed: int, notebook: str) -> int:
@@ -262,7 +242,8 @@ def _snakemake(
 ) -> list[str]:
     """The command that brings these notebooks up to date."""
     wanted = [executed_notebook(name, profile, seed) for seed in seeds for name in targets]
-    command = [sys.executable, "-m", "snakemake", *(str(path.relative_to(ROOT)) for path in wanted)]
+    command = [sys.executable, "-m", "snakemake", *map(_from_home, wanted)]
+    command += ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(HOME)]
     command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--keep-going"]
     command += ["--cores", str(jobs * threads), "--config", f"threads={threads}"]
     return [*command, "--forceall"] if retrain else command
@@ -270,8 +251,10 @@ def _snakemake(
 
 def _environment(threads: int = 1) -> dict[str, str]:
     """The environment variables of the notebooks' processes."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {**os.environ, "PYTHONHASHSEED": "0", "PATH": path, "WORKBOOK_THREADS": str(threads)}
+    first = {"PATH": Path(sys.executable).parent, "PYTHONPATH": ROOT}
+    paths = {name: os.pathsep.join(filter(None, [str(own), os.environ.get(name)])) for name, own in first.items()}
+    python = {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1"}
+    environment = {**os.environ, **kernel.caches(), **paths, **python, "WORKBOOK_THREADS": str(threads)}
     for name in ("OMP", "OPENBLAS", "MKL", "NUMBA"):
         environment[f"{name}_NUM_THREADS"] = str(threads)
     if threads > 1:
@@ -317,29 +300,13 @@ def _used(folder: Path) -> dict[str, float] | None:
         return None
 
 
-def whole_machine(threads: int) -> int:
-    """How many notebooks to run at a time: as many as cores and memory allow."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        memory = cores() * MEMORY_PER_JOB
-    return max(1, min(cores() // threads, memory // MEMORY_PER_JOB))
-
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _remove_leftovers() -> None:
     """Delete the scratch folders of killed runs, whose locks nobody holds."""
-    from filelock import FileLock, Timeout
-
     for folder in BUILD.glob(".scratch-*"):
         try:
             with FileLock(folder / ".lock", timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)
-        except Timeout:
+        except (Timeout, PermissionError):  # still running, or another user's
             pass
 
 
@@ -368,11 +335,9 @@ def _published(folder: Path) -> bool:
 @contextmanager
 def _exclusive() -> Iterator[None]:
     """Hold the run lock of this checkout, which the system releases when the process ends."""
-    from filelock import FileLock, Timeout
-
-    BUILD.mkdir(exist_ok=True)
+    BUILD.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(BUILD / ".run.lock", timeout=0):
+        with FileLock(BUILD / ".run.lock", timeout=0, mode=0o666):  # users who share a checkout share its lock
             yield
     except Timeout:
         raise RunError("another run is in progress in this checkout; wait until it has finished") from None
@@ -410,15 +375,19 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         if arguments.command == "figures":
-            jobs, seeds = arguments.jobs or whole_machine(arguments.threads), sorted(set(arguments.seeds))
+            jobs, seeds = arguments.jobs or machine.whole_machine(arguments.threads), sorted(set(arguments.seeds))
             return run_figures(arguments.profile, seeds, arguments.notebook, jobs, arguments.threads, arguments.retrain)
         run_notebook(_named(arguments.notebook), arguments.profile, arguments.seed)
         return 0
     except (RunError, RecordError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except PermissionError as error:
+        print(f"error: {error.filename} cannot be written; for a folder of your own: export WORKBOOK_HOME=~/workbook")
+        return 1
     except KeyboardInterrupt:
-        print("interrupted; finished notebooks and models are kept", file=sys.stderr)
+        if arguments.command == "figures":  # which runs the others
+            print("interrupted; finished notebooks and models are kept", file=sys.stderr)
         return 130
 
 

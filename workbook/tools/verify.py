@@ -15,6 +15,7 @@ import torch
 
 from workbook.cache import unpacked
 from workbook.paths import BUILD, NOTEBOOKS, RELEASED
+from workbook.tools.kernel import execute
 
 TOLERANCE = 0.05  # of a loss, relative
 LOSSES = ("loss", "reconstruction", "kl")  # endings of the names of losses in a history
@@ -80,14 +81,12 @@ def report(used: list[str], own: Path, released: Path) -> tuple[str, bool]:
 
 def verify(notebook: str) -> bool:
     """Run a notebook in full, with its own cache and no released models, and print how its models compare."""
-    from workbook.tools.run import execute
-
     own = BUILD / "verify" / notebook
     out = own / "figures"
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").unlink(missing_ok=True)
-    os.environ |= {"WORKBOOK_RETRAIN": "1", "WORKBOOK_CACHE": str(own), "WORKBOOK_OUT": str(out)}
-    execute(NOTEBOOKS / f"{notebook}.ipynb", own / f"{notebook}.ipynb", {"profile": "full", "seed": 0})
+    os.environ |= {"WORKBOOK_RETRAIN": "1", "WORKBOOK_CACHE": str(own)}
+    execute(NOTEBOOKS / f"{notebook}.ipynb", own / f"{notebook}.ipynb", {"profile": "full", "seed": 0}, out)
     used = json.loads((out / "results.json").read_text("utf-8"))["trainings"]
     text, good = report(used, own, RELEASED)
     print("largest relative differences from the released models")
