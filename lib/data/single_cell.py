@@ -79,8 +79,8 @@ def read(path: Path, label: str | None = None) -> anndata.AnnData:
         if found.X is None:
             others = [f"layers[{name!r}]" for name in found.layers] + ["raw.X"] * (found.raw is not None)
             raise CellsError(
-                f"{path.name} has no matrix X. It has {' and '.join(others) or 'no other matrix either'}; write the file "
-                "again with X set to the counts, cells by genes"
+                f"{path.name} has no matrix X. It has {' and '.join(others) or 'no other matrix either'}; write the "
+                "file again with X set to the counts, cells by genes"
             )
         column = _label_column(path, found.obs.columns, label)
         return _annotated(found.X, found.obs_names, found.var_names, found.obs[column], path)
@@ -230,10 +230,8 @@ def _annotated(matrix, names, genes, labels, path: Path | None = None) -> anndat
             "give them one or leave them out"
         )
     matrix = sparse.csr_matrix(matrix)
-    if not np.isfinite(matrix.data).all():
-        raise CellsError(
-            f"{path.name}: {(~np.isfinite(matrix.data)).sum()} values of its matrix are not finite numbers"
-        )
+    if wrong := np.count_nonzero(~np.isfinite(matrix.data)):
+        raise CellsError(f"{path.name}: {wrong} values of its matrix are not finite numbers")
     cells = anndata.AnnData(matrix, obs=pd.DataFrame(index=pd.Index(list(names), dtype=str)))
     cells.var_names = pd.Index(list(genes), dtype=str)
     cells.obs["label"] = pd.Categorical(labels.astype(str).to_numpy())

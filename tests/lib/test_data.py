@@ -103,8 +103,9 @@ def test_damaged_file_is_set_aside_and_replaced(tiny, tmp_path, monkeypatch, dam
 
 
 @pytest.mark.parametrize("place", ["mnist", "", "MNIST/raw", "mnist/raw"])
-@pytest.mark.parametrize("named", ["{}", "{}.gz", "dot {}", "dot {}.gz"])
-def test_files_as_people_have_them_are_found_and_verified(tiny, tmp_path, place, named):
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("mark", ["-idx", ".idx"])
+def test_files_as_people_have_them_are_found_and_verified(tiny, tmp_path, place, mark, ending):
     as_had = {}
     for name, content in tiny.items():
         other = (
