@@ -108,10 +108,7 @@ def test_damaged_file_is_set_aside_and_replaced(tiny, tmp_path, monkeypatch, dam
 def test_files_as_people_have_them_are_found_and_verified(tiny, tmp_path, place, mark, ending):
     as_had = {}
     for name, content in tiny.items():
-        other = (
-            named.format(name.replace("-idx", ".idx")).removeprefix("dot ") if "dot" in named else named.format(name)
-        )
-        as_had[other] = gzip.compress(content) if named.endswith(".gz") else content
+        as_had[name.replace("-idx", mark) + ending] = gzip.compress(content) if ending else content
     put(tmp_path / place, as_had)
     assert data.mnist(tmp_path)[0].labels.tolist() == [0, 1, 2]
     assert {name: (tmp_path / "mnist" / name).read_bytes() for name in tiny} == tiny
