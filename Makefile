@@ -79,7 +79,7 @@ env: $(READY)
 # .ready is written last. If it is missing, an installation was interrupted, and pip takes half-installed packages for
 # complete ones: start over. If it is older than the lock file, pip updates what has changed.
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is required; this is " + sys.version)'
+	@$(PYTHON) workbook/tools/supported.py
 	@test -f $(READY) || $(PYTHON) -m venv --clear .venv
 	@rm -f $(READY)
 	@echo "installing the environment into .venv (one to three minutes, 2.3 GB)"

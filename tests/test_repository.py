@@ -19,7 +19,7 @@ import pytest
 from workbook.paths import FIGURES, NOTEBOOKS, RELEASED, ROOT
 from workbook.profiles import PROFILES
 from workbook.records import items_of, load_results, reports
-from workbook.tools import check, clean, run
+from workbook.tools import check, clean, run, supported
 
 ALL = sorted(NOTEBOOKS.glob("*.ipynb"))
 MODULES = {
@@ -571,6 +571,47 @@ def test_environment_check_names_what_is_wrong_and_how_to_put_it_right(monkeypat
     assert "cannot be imported (operator torchvision::nms does not exist). To install them again: rm" in output
     assert "PROBLEM         could not get train-images. To help yourself, copy the files" in output
     assert output.splitlines()[-1].startswith("4 problems")
+
+
+def test_a_gpu_that_cannot_compute_is_a_problem_with_what_to_do(monkeypatch, capsys):
+    import torch
+
+    monkeypatch.setattr(torch, "ones", lambda *_, device: torch.zeros(8, 8))
+    assert check.gpu() == []
+    assert "GPU             computes. To compute without it: export CUDA_VISIBLE_DEVICES=" in capsys.readouterr().out
+
+    def broken(*_, device):
+        raise RuntimeError("CUDA error: no kernel image is available\nCompile with …")
+
+    monkeypatch.setattr(torch, "ones", broken)
+    (problem,) = check.gpu()
+    assert problem.startswith("the GPU cannot compute a product (CUDA error: no kernel image is available). To")
+
+
+@pytest.mark.parametrize(
+    ("version", "system", "machine", "said"),
+    [
+        ((3, 11), "Linux", "x86_64", ""),
+        ((3, 14), "Darwin", "arm64", ""),
+        (
+            (3, 10),
+            "Linux",
+            "x86_64",
+            "this is Python 3.10, and the packages of requirements.lock are published for 3.1",
+        ),
+        ((3, 15), "Linux", "aarch64", "make env PYTHON=python3.13"),
+        ((3, 13), "Darwin", "x86_64", "no longer published for Intel Macs. A Linux container works there: docker run"),
+    ],
+)
+def test_what_the_lock_cannot_serve_is_refused_before_anything_is_installed(version, system, machine, said):
+    told = supported.refusal(version, system, machine)
+    assert said in told
+    assert bool(said) == bool(told)
+
+
+def test_make_asks_before_it_installs():
+    rule = (ROOT / "Makefile").read_text("utf-8").split("$(READY): ")[1]
+    assert rule.index("workbook/tools/supported.py") < rule.index("-m venv")
 
 
 def test_environment_check_knows_conda_and_bad_settings(monkeypatch, capsys, tmp_path):

@@ -1,11 +1,13 @@
 """Check the environment: ``python -m workbook.tools.check`` prints it, and says how to fix each problem."""
 
+import platform
 import re
 import sys
 from importlib import metadata
 from pathlib import Path
 
-from workbook.paths import DATA, ROOT
+from workbook.paths import DATA, HOME, ROOT, shown
+from workbook.tools import supported
 from workbook.tools.machine import cores, whole_machine
 
 
@@ -23,7 +25,8 @@ def reinstall() -> str:
 
 def versions() -> list[str]:
     """One problem for each package that is missing or has another version than the tested one."""
-    found = []
+    refused = supported.refusal(sys.version_info[:2], platform.system(), platform.machine())
+    found = [refused] if refused else []
     for name, wanted in locked().items():
         try:
             version = metadata.version(name).split("+")[0]
@@ -51,8 +54,22 @@ def device() -> list[str]:
         return [f"{error}. To use one thread: unset WORKBOOK_THREADS"]
     about = compute.environment() | {"torchvision": torchvision.__version__.split("+")[0]}
     about["cores"] = f"{cores()}, enough for {whole_machine(threads())} notebooks at a time"
+    about["runs in"] = HOME
     for name, value in about.items():
         print(f"{name.replace('_', ' '):15} {value}")
+    return gpu() if compute.device().type == "cuda" else []
+
+
+def gpu() -> list[str]:
+    """Compute one product on the GPU; returns a problem if that fails, as on one that torch was not built for."""
+    import torch
+
+    without = "To compute without it: export CUDA_VISIBLE_DEVICES="
+    try:
+        torch.ones(8, 8, device="cuda").matmul(torch.ones(8, 8, device="cuda")).cpu()
+    except RuntimeError as error:
+        return [f"the GPU cannot compute a product ({str(error).splitlines()[0]}). {without}"]
+    print(f"{'GPU':15} computes. {without}")
     return []
 
 
@@ -63,10 +80,10 @@ def images() -> list[str]:
     except ImportError:
         return []  # ``device`` says why
     try:
-        folder = fetch(DATA)
+        folder = fetch(DATA, store=HOME / "data")
     except DataError as error:
         return [str(error)]
-    print(f"{'data':15} MNIST verified in {folder.relative_to(DATA.parent)}/")
+    print(f"{'data':15} MNIST verified in {shown(folder)}/")
     return []
 
 

@@ -5,7 +5,7 @@ import json
 import sys
 
 from lib.data.files import DataError, fetch
-from workbook.paths import DATA
+from workbook.paths import DATA, HOME, shown
 
 
 def main() -> int:
@@ -16,11 +16,11 @@ def main() -> int:
     parser.add_argument("--verify", action="store_true", help="compare every byte with the manifest")
     arguments = parser.parse_args()
     try:
-        folder = fetch(DATA, arguments.dataset, full=arguments.verify)
+        folder = fetch(DATA, arguments.dataset, arguments.verify, HOME / "data")
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{arguments.dataset}: four files verified in {folder.relative_to(DATA.parent)}/")
+    print(f"{arguments.dataset}: four files verified in {shown(folder)}/")
     return 0
 
 
