@@ -25,6 +25,7 @@ def isolated(monkeypatch, tmp_path):
         monkeypatch.setattr(cache, "some_released", True)
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "models"))
     monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path / "out"))
+    monkeypatch.setenv("WORKBOOK_PROGRESS", "lines")
     monkeypatch.setenv("WORKBOOK_WIDGETS", "off")
     for name in ("WORKBOOK_PROFILE", "WORKBOOK_RETRAIN"):
         monkeypatch.delenv(name, raising=False)

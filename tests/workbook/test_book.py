@@ -10,7 +10,7 @@ import torch
 from lib import compute, progress
 from workbook import book as books
 from workbook import cache, records, show
-from workbook.paths import BUILD, ROOT
+from workbook.paths import BUILD, DATA, HOME, ROOT
 from workbook.records import items_of, load_results
 
 ALT = "A straight line that rises from zero to one."
@@ -548,10 +548,12 @@ def test_threads_are_those_of_the_environment_by_default_one(monkeypatch):
     assert asked == [1, 3]
 
 
-def test_a_students_own_run_leaves_the_gallery_alone(monkeypatch):
+def test_a_students_own_run_leaves_the_gallery_alone(monkeypatch, tmp_path):
     monkeypatch.setattr(progress, "plain", None)
     books.open_book("13_cnn", "smoke", 0)
     assert progress.plain is True, "a batch run prints lines"
+    monkeypatch.delenv("WORKBOOK_PROGRESS")
+    assert books.open_book("13_cnn", "full", 0).folder == tmp_path / "out", "where results go is another matter"
     monkeypatch.delenv("WORKBOOK_OUT")
     assert books.open_book("13_cnn", "full", 0).folder == BUILD / "lab/full/seed0/13_cnn"
     assert progress.plain is False, "and somebody who watches gets a bar"
@@ -559,10 +561,11 @@ def test_a_students_own_run_leaves_the_gallery_alone(monkeypatch):
 
 def test_mnist_has_the_size_of_the_profile(monkeypatch):
     asked = []
-    monkeypatch.setattr(books.data, "mnist", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(books.data, "mnist", lambda *arguments, store: asked.append((*arguments, store)))
     books.open_book("13_cnn", "smoke", 0).mnist()
     books.open_book("13_cnn", "full", 0).mnist("fashion-mnist")
-    assert asked == [(ROOT / "data", "mnist", 2000, 1000), (ROOT / "data", "fashion-mnist", 60_000, 10_000)]
+    data = HOME / "data"
+    assert asked == [(DATA, "mnist", 2000, 1000, data), (DATA, "fashion-mnist", 60_000, 10_000, data)]
 
 
 def test_smoke_reads_the_first_images():

@@ -827,7 +827,7 @@ def my_step(vae, x, draw, learner):
 
 def test_a_student_trains_a_network_and_a_step_from_cells_of_a_notebook(tmp_path, monkeypatch):
     """In a real kernel: cached, trained again when a cell is edited and run again, and found again after that."""
-    from workbook.tools.run import execute
+    from workbook.tools.kernel import execute
 
     edits = [
         NETWORK.replace("latent=3", "latent=4"),
@@ -844,7 +844,7 @@ def test_a_student_trains_a_network_and_a_step_from_cells_of_a_notebook(tmp_path
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook, copy = tmp_path / "student.ipynb", tmp_path / "executed.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), notebook)
-    execute(notebook, copy, {})
+    execute(notebook, copy, {}, tmp_path)
     said = [
         "".join(
             output["text"] for output in cell.outputs if output.get("name") == "stdout"
