@@ -554,7 +554,7 @@ def test_environment_check_says_what_is_there(capsys):
 def test_environment_check_names_what_is_wrong_and_how_to_put_it_right(monkeypatch, capsys):
     from lib.data.files import DataError
 
-    def no_data(root):
+    def no_data(root, store):
         raise DataError("could not get train-images. To help yourself, copy the files")
 
     def no_torchvision():
