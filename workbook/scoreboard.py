@@ -241,7 +241,7 @@ def readme(text: str, table: list[Row]) -> str:
         raise ValueError(f"README.md has no line {HEADING!r}: put it where the summary belongs")
     before, _, after = text.partition(HEADING)
     _, following, rest = after.partition("\n## ")
-    more = "What did not reproduce and why, and every item: **[figures/scoreboard.md](figures/scoreboard.md)**."
+    more = "What does not hold and why, what would settle the rest, and every item: **[figures/scoreboard.md](figures/scoreboard.md)**."
     return f"{before}{HEADING}\n\n{summary(table, 'figures/')}\n{more}\n{following}{rest}"
 
 
