@@ -241,7 +241,8 @@ def readme(text: str, table: list[Row]) -> str:
         raise ValueError(f"README.md has no line {HEADING!r}: put it where the summary belongs")
     before, _, after = text.partition(HEADING)
     _, following, rest = after.partition("\n## ")
-    more = "What does not hold and why, what would settle the rest, and every item: **[figures/scoreboard.md](figures/scoreboard.md)**."
+    file = "figures/scoreboard.md"
+    more = f"What does not hold and why, what would settle the rest, and every item: **[{file}]({file})**."
     return f"{before}{HEADING}\n\n{summary(table, 'figures/')}\n{more}\n{following}{rest}"
 
 
