@@ -25,7 +25,7 @@ from pathlib import Path
 
 from lib import compute, data, progress
 from lib.atomic import write_atomic
-from workbook import answers, profiles, show, verdicts
+from workbook import answers, claims, profiles, show, verdicts
 from workbook import cache as trainings
 from workbook.paths import BUILD, DATA, HOME
 from workbook.records import errata, items_of, load_results, loaded_code, reports
@@ -183,7 +183,7 @@ class Book:
         """Hold what the report says against measurements by seed.
 
         ``words`` are one entry of the item's ``says``. ``what`` names the measurement in a few words. ``values`` and
-        the other arguments are those of ``verdicts.comparisons``, which computes the verdict. ``seconds`` marks
+        the other arguments are those of ``claims.comparisons``, which computes the verdict. ``seconds`` marks
         measured durations. Raises ValueError for words that the item does not quote.
 
             book.tested(q, "much longer", "epochs, with KL minus without", with_kl, against=without, above=0, matters=2)
@@ -250,8 +250,8 @@ class Book:
     def _weighed(self, what: str, values: object, comparison: dict) -> list[dict]:
         """Comparisons with what they give, which is not judged in smoke."""
         given = {name: plain(value) for name, value in comparison.items()}
-        tests = verdicts.comparisons(" ".join(what.split()), plain(values), seed=self.seed, **given)
-        return tests if self.profile == "smoke" else [test | plain(verdicts.weigh(test)) for test in tests]
+        tests = claims.comparisons(" ".join(what.split()), plain(values), seed=self.seed, **given)
+        return tests if self.profile == "smoke" else [test | plain(claims.weigh(test)) for test in tests]
 
     def _shown(self, what: str, holds: bool | None, values: object, numbers: object, comparison: dict) -> dict:
         """Whether a claim holds, and the numbers or comparisons behind it."""

@@ -4,8 +4,9 @@ import difflib
 import json
 import sys
 import tomllib
-from collections import Counter
-from collections.abc import Collection
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 
@@ -147,6 +148,57 @@ def load_results(folder: Path) -> dict | None:
         for item, tests in content.get("tested", {}).items():
             merged.setdefault("tested", {}).setdefault(item, []).extend(tests)
     return merged
+
+
+def merge(runs: Sequence[Mapping]) -> dict:
+    """The results of one notebook over several seeds as one: measurements of the same seed count once."""
+    found: dict[tuple, list] = defaultdict(list)  # (item, its test or None) → [(entry, seed)]
+    for run in runs:
+        for name, entry in run["items"].items():
+            found[name, None].append((entry, run["seed"]))
+        for name, tests in run.get("tested", {}).items():
+            for test in tests:
+                found[name, (test["quote"], test["what"])].append((test, run["seed"]))
+    merged: dict = {"items": {}, "tested": defaultdict(list), "figures": {}}
+    for (name, test), entries in found.items():
+        if test is None:
+            merged["items"][name] = _joined(entries)
+        else:
+            merged["tested"][name].append(_joined(entries))
+    for run in reversed(runs):
+        merged["figures"] |= run["figures"]
+    return merged
+
+
+def _joined(entries: Sequence[tuple[Mapping, int]]) -> dict:
+    """Entries of several runs as one: each (entry, seed of the run), with measurements for seed, seed + 1, …"""
+    joined = dict(entries[0][0])
+    if len(entries) == 1 or joined.get("exact"):
+        return joined
+    pools: dict[tuple, dict] = defaultdict(dict)  # where → {seed: measurement}
+    for entry, seed in entries:
+        lists = {(name,): entry[name] for name in ("runs", "improved", "values", "against") if name in entry}
+        lists |= {("otherwise", name): runs for name, runs in entry.get("otherwise", {}).items()}
+        if "value" in entry and "runs" not in entry:
+            lists["runs",] = [entry["value"]]
+        for where, values in lists.items():
+            given = entry.get("seeds", ())
+            seeds = given if len(given) == len(values) else range(seed, seed + len(values))
+            for one, value in zip(seeds, values, strict=True):
+                pools[where].setdefault(one, value)
+    joined["otherwise"] = {}
+    for (name, *key), by_seed in pools.items():
+        if key:
+            joined["otherwise"][key[0]] = list(by_seed.values())
+        else:
+            joined[name] = list(by_seed.values())
+    return joined
+
+
+def half_digit(number: float, decimals: int | None = None) -> float:
+    """Half a unit of the last printed digit: 0.98 means any value from 0.975 to 0.985."""
+    exponent = -decimals if decimals is not None else Decimal(str(number)).as_tuple().exponent
+    return 0.5 * 10.0**exponent
 
 
 def loaded_code() -> list[str]:

@@ -24,11 +24,11 @@ import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from decimal import Decimal
 from typing import NamedTuple
 
 from lib.metrics import intervals
-from workbook.records import errata, items_of, reports
+from workbook.claims import weigh
+from workbook.records import errata, half_digit, items_of, merge, reports
 
 LEVEL = 0.05  # intervals hold 95 %
 MANY = 5  # from so many numbers on, chance may explain a miss
@@ -105,51 +105,6 @@ def judge_runs(notebook: str, runs: Sequence[Mapping], profile: str) -> dict[str
 def demonstrates(shown: bool | Mapping | None) -> bool | None:
     """Whether a stored demonstration of an erratum holds; None in smoke."""
     return shown["holds"] if isinstance(shown, Mapping) else shown
-
-
-def merge(runs: Sequence[Mapping]) -> dict:
-    """The results of one notebook over several seeds as one: measurements of the same seed count once."""
-    found: dict[tuple, list] = defaultdict(list)  # (item, its test or None) → [(entry, seed)]
-    for run in runs:
-        for name, entry in run["items"].items():
-            found[name, None].append((entry, run["seed"]))
-        for name, tests in run.get("tested", {}).items():
-            for test in tests:
-                found[name, (test["quote"], test["what"])].append((test, run["seed"]))
-    merged: dict = {"items": {}, "tested": defaultdict(list), "figures": {}}
-    for (name, test), entries in found.items():
-        if test is None:
-            merged["items"][name] = _joined(entries)
-        else:
-            merged["tested"][name].append(_joined(entries))
-    for run in reversed(runs):
-        merged["figures"] |= run["figures"]
-    return merged
-
-
-def _joined(entries: Sequence[tuple[Mapping, int]]) -> dict:
-    """Entries of several runs as one: each (entry, seed of the run), with measurements for seed, seed + 1, …"""
-    joined = dict(entries[0][0])
-    if len(entries) == 1 or joined.get("exact"):
-        return joined
-    pools: dict[tuple, dict] = defaultdict(dict)  # where → {seed: measurement}
-    for entry, seed in entries:
-        lists = {(name,): entry[name] for name in ("runs", "improved", "values", "against") if name in entry}
-        lists |= {("otherwise", name): runs for name, runs in entry.get("otherwise", {}).items()}
-        if "value" in entry and "runs" not in entry:
-            lists["runs",] = [entry["value"]]
-        for where, values in lists.items():
-            given = entry.get("seeds", ())
-            seeds = given if len(given) == len(values) else range(seed, seed + len(values))
-            for one, value in zip(seeds, values, strict=True):
-                pools[where].setdefault(one, value)
-    joined["otherwise"] = {}
-    for (name, *key), by_seed in pools.items():
-        if key:
-            joined["otherwise"][key[0]] = list(by_seed.values())
-        else:
-            joined[name] = list(by_seed.values())
-    return joined
 
 
 def judge_all(
@@ -458,12 +413,6 @@ def beaten(item: Mapping, entry: Mapping | None) -> str:
     return f"beaten by {min(gains):.3g}" if gains else ""
 
 
-def half_digit(number: float, decimals: int | None = None) -> float:
-    """Half a unit of the last printed digit: 0.98 means any value from 0.975 to 0.985."""
-    exponent = -decimals if decimals is not None else Decimal(str(number)).as_tuple().exponent
-    return 0.5 * 10.0**exponent
-
-
 def leaves(value: object, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
     """{path: number or text} of nested lists and dicts. A table {columns, rows} is named by its first column."""
     if isinstance(value, Mapping) and {"columns", "rows"} <= set(value) and isinstance(value["rows"], list):
@@ -492,152 +441,6 @@ def _label(path: tuple[str, ...]) -> str:
 
 
 # --- sentences -------------------------------------------------------------------------------------------------------
-
-
-def comparisons(
-    what: str,
-    values: object,
-    *,
-    against: object = None,
-    above: float | None = None,
-    below: float | None = None,
-    between: Sequence[float] | None = None,
-    equals: float | None = None,
-    matters: float | None = None,
-    ours: bool | None = None,
-    of: int | None = None,
-    share: bool = False,
-    exact: bool = False,
-    elsewhere: str = "",
-    seed: int = 0,
-) -> list[dict]:
-    """What a test measured, as it is stored: one comparison, or one for each name in ``against``.
-
-    ``values`` are measurements by seed, for ``seed``, ``seed + 1``, …, or {seed: value}; a single number if ``exact``.
-    ``against`` is subtracted seed by seed; a list of another length is an independent group. Exactly one place is
-    given: ``above`` or ``below`` a threshold, ``between`` two, or what an exact value ``equals``. ``ours`` says whether
-    a threshold other than 0 is our choice. ``matters`` is the smallest difference that would matter. ``of`` says that
-    values are counts among so many random draws, ``share`` that they are shares. ``elsewhere`` says in what these runs
-    are not at the report's settings.
-
-    Raises TypeError for truth values, ValueError for arguments that do not fit together.
-    """
-    if isinstance(against, Mapping) and all(isinstance(other, Mapping | list | tuple) for other in against.values()):
-        given = {"above": above, "below": below, "between": between, "equals": equals, "matters": matters, "ours": ours}
-        given |= {"of": of, "share": share, "exact": exact, "elsewhere": elsewhere, "seed": seed}
-        return [
-            test
-            for name, other in against.items()
-            for test in comparisons(f"{what}, against {name}", values, against=other, **given)
-        ]
-    places = {"above": above, "below": below, "between": between, "equals": equals}
-    where = {name: place for name, place in places.items() if place is not None}
-    if len(where) != 1:
-        raise ValueError(f"{what}: give exactly one of {', '.join(places)}; got {', '.join(where) or 'none'}")
-    ((name, place),) = where.items()
-    ends = list(place) if name == "between" else [place]
-    if name == "between" and (len(ends) != 2 or ends[0] >= ends[1]):
-        raise ValueError(f"{what}: between= takes a lower and an upper end, got {ends}")
-    if name == "equals" and not exact:
-        raise ValueError(f"{what}: equals= is for exact values; with runs, use between=")
-    if any(ends) and ours is None and name != "equals":
-        raise ValueError(f"{what}: say whether the threshold {place} is the report's (ours=False) or ours (ours=True)")
-    if matters is not None and (name not in ("above", "below") or any(ends) or matters <= 0):
-        raise ValueError(f"{what}: matters= is a difference above 0 and belongs to above=0 or below=0")
-    seeds, measured = _by_seed(what, values, seed, exact)
-    test = {"what": what, "values": measured, name: ends if name == "between" else place}
-    if against is not None:
-        others, theirs = _by_seed(what, against, seed, exact)
-        if seeds != others and len(seeds) == len(others):
-            raise ValueError(f"{what}: values are for seeds {seeds}, against for {others}")
-        test["against"] = theirs
-    if seeds != [seed + i for i in range(len(seeds))]:
-        test["seeds"] = seeds
-    more = {"matters": matters, "ours": ours, "of": of, "share": share, "exact": exact, "elsewhere": elsewhere}
-    return [test | {key: value for key, value in more.items() if value}]
-
-
-def _by_seed(what: str, values: object, seed: int, exact: bool) -> tuple[list[int], list[float]]:
-    """Seeds, and a number for each."""
-    if exact and not isinstance(values, Mapping | list | tuple):
-        values = [values]
-    if not isinstance(values, Mapping):
-        values = {seed + i: value for i, value in enumerate(values)}
-    if not values or (exact and len(values) > 1):
-        raise ValueError(f"{what}: give {'one exact value' if exact else 'a measurement for each seed'}")
-    for value in values.values():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"{what}: hand in measurements by seed, not {value!r}: the verdict is computed from them")
-    return [int(each) for each in values], list(values.values())
-
-
-def weigh(test: Mapping) -> dict:
-    """The verdict that one comparison gives, with its mean, its 95 % interval, n, and what would settle it."""
-    values, others = test["values"], test.get("against", [])
-    paired = len(values) == len(others)
-    if paired:
-        values, others = [a - b for a, b in zip(values, others, strict=True)], []
-    draws = test.get("of")
-    if draws:
-        values, others = [v / draws for v in values], [v / draws for v in others]
-    mean = statistics.fmean(values) - (statistics.fmean(others) if others else 0)
-    low, high = (mean, mean) if test.get("exact") else intervals.interval(values, others)
-    if draws and not test.get("against"):  # no narrower than what the draws leave open
-        drawn = intervals.share_interval(sum(test["values"]), draws * len(values))
-        alone = len(values) == 1
-        low, high = (drawn[0], drawn[1]) if alone else (min(low, drawn[0]), max(high, drawn[1]))
-    if (draws or test.get("share")) and not test.get("against"):
-        low, high = max(low, 0.0), min(high, 1.0)
-    word = _placed(test, low, high)
-    turned = [_placed(test, low, high, factor) for factor in (0.5, 2)]
-    why = ""
-    if any(other != word for other in turned):
-        word, why = "undecided", "it turns with our threshold at half or at twice its value"
-    elif word == "undecided":
-        why = _seeds_needed(test, values, others, mean)
-    ends = {"low": low, "high": high} if math.isfinite(low) else {}
-    n = draws if draws and len(values) == 1 else len(values)
-    return {"verdict": word, "mean": mean, "n": n, **ends, **({"why": why} if why else {})}
-
-
-def _placed(test: Mapping, low: float, high: float, factor: float = 1.0) -> str:
-    """The verdict if thresholds of ours are ``factor`` times as large."""
-
-    def scaled(threshold: float) -> float:
-        if not test.get("ours"):
-            return threshold
-        if (test.get("of") or test.get("share")) and not test.get("against") and 0 <= threshold <= 1:
-            return factor * threshold / (1 - threshold + factor * threshold)  # the odds
-        return factor * threshold
-
-    if "equals" in test:
-        agrees = abs(low - test["equals"]) <= half_digit(test["equals"]) * (1 + 1e-9)
-        return "supported" if agrees else "contradicted"
-    if "matters" in test and -factor * test["matters"] <= low <= high <= factor * test["matters"]:
-        return "contradicted"
-    if "between" in test:
-        least, most = map(scaled, test["between"])
-        inside, outside = least <= low and high <= most, high < least or low > most
-    elif "above" in test:
-        inside, outside = low > scaled(test["above"]), high <= scaled(test["above"])
-    else:
-        inside, outside = high < scaled(test["below"]), low >= scaled(test["below"])
-    return "supported" if inside else "contradicted" if outside else "undecided"
-
-
-def _seeds_needed(test: Mapping, values: Sequence[float], others: Sequence[float], mean: float) -> str:
-    """About how many seeds would decide, if mean and spread stay as they are."""
-    if min(map(len, filter(None, (values, others)))) < 2:
-        return "one seed has no interval: at least two are needed"
-    ends = test.get("between") or [test.get("above", test.get("below"))]
-    gaps = [min(abs(mean - end) for end in ends)]
-    if "matters" in test:
-        gaps.append(test["matters"] - abs(mean))
-    spread = math.sqrt(sum(intervals.deviation(group) ** 2 for group in (values, others) if group))
-    for n in range(len(values) + 1, 1001):
-        if intervals.quantile(n - 1) * spread / math.sqrt(n) < max(gaps):
-            return f"about {n} seeds would decide"
-    return "more than 1,000 seeds would be needed"
 
 
 def quotations(item: Mapping) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from workbook import scoreboard, verdicts
+from workbook import claims, scoreboard, verdicts
 from workbook.paths import FIGURES, ROOT
 from workbook.records import errata, items_of
 
@@ -83,9 +83,7 @@ def invented(draw):
             measured, more = draw.choice([1, 2]), {"equals": 1, "exact": True}
         if place == "apart":
             more |= {"against": [round(draw.gauss(0, 0.1), 4) for _ in range(draw.choice([size, 3]))]}
-        tests.setdefault("q", []).extend(
-            {"quote": quote, **one} for one in verdicts.comparisons("it", measured, **more)
-        )
+        tests.setdefault("q", []).extend({"quote": quote, **one} for one in claims.comparisons("it", measured, **more))
     return items, records, tests
 
 

@@ -116,3 +116,34 @@ def test_a_run_names_the_mistake_before_it_starts_anything(read, monkeypatch, ca
     monkeypatch.setattr("sys.argv", ["run", "figures"])
     assert run.main() == 1
     assert capsys.readouterr().err.startswith("error: reports.toml, item r2025.num-a: class is 'mesured'; did you mean")
+
+
+# --- several seeds --------------------------------------------------------------------------------------------------
+
+
+def result(seed, **entries):
+    return {"seed": seed, "items": entries, "figures": {}}
+
+
+def test_runs_of_several_seeds_add_up_and_a_shared_training_counts_once_even_among_equal_values():
+    found = records.merge([result(0, x={"runs": [0.98, 0.97]}), result(1, x={"runs": [0.97, 0.98]})])["items"]["x"]
+    assert found["runs"] == [0.98, 0.97, 0.98], "seeds 0, 1 and 2; seed 1 was trained once"
+    named = records.merge(
+        [result(0, x={"runs": [1, 2], "seeds": [5, 9]}), result(1, x={"runs": [3, 4], "seeds": [9, 7]})]
+    )
+    assert named["items"]["x"]["runs"] == [1, 2, 4]
+    single = records.merge([result(0, x={"value": 1.0}), result(1, x={"value": 1.0})])
+    assert single["items"]["x"]["runs"] == [1.0, 1.0]
+    other = records.merge([result(s, x={"runs": [s, s + 1], "otherwise": {"E03": [s, s + 1]}}) for s in (0, 1)])
+    assert other["items"]["x"]["otherwise"] == {"E03": [0, 1, 2]}
+
+
+def test_tests_of_several_seeds_add_up_by_seed():
+    def of_seed(seed, values, **more):
+        test = {"quote": "it falls", "what": "a", "values": values, "above": 0, **more}
+        return {"seed": seed, "items": {}, "figures": {}, "tested": {"x": [test]}}
+
+    paired = records.merge([of_seed(0, [1, 2], against=[0, 1]), of_seed(1, [2, 3], against=[1, 2])])["tested"]["x"]
+    assert (paired[0]["values"], paired[0]["against"]) == ([1, 2, 3], [0, 1, 2])
+    exact = records.merge([of_seed(0, [1], exact=True), of_seed(1, [1], exact=True)])["tested"]["x"]
+    assert exact[0]["values"] == [1]
