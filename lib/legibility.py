@@ -38,7 +38,7 @@ def findings(fig: Figure, png: bytes) -> dict[str, str]:
     sizes = {text: text.get_fontsize() * scale for text in texts}
     found = {
         "width": [f"{width:.1f} inches, more than {INCHES}"] if width > INCHES + 0.15 else [],
-        "small text": sorted(f"{_name(t)} ({size:.0f} pixels)" for t, size in sizes.items() if size < PIXELS - 0.05),
+        "small text": sorted(f"{_name(t)} ({size:.1f} pixels)" for t, size in sizes.items() if size < PIXELS - 0.05),
         "overlap": _overlaps(boxes, legends),
         "legend": [
             f"over data of {ax.get_title()!r}" for ax in _shown(fig) for legend in legends if _hides(legend, ax)

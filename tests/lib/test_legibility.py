@@ -47,7 +47,8 @@ def test_a_figure_is_at_most_nine_inches_wide(inches, fault):
 
 
 @pytest.mark.parametrize(
-    ("inches", "points", "pixels"), [(9, 8, 10), (9, 9, None), (6, 7.3, None), (6, 7, 11), (18, 17, 10), (18, 18, None)]
+    ("inches", "points", "pixels"),
+    [(9, 8, 9.8), (9, 9, None), (6, 7.3, None), (6, 7, 10.7), (18, 17, 10.4), (18, 18, None)],
 )
 def test_text_has_at_least_eleven_pixels_on_a_page_of_800(inches, points, pixels):
     fig, ax = plt.subplots(figsize=(inches, 4))

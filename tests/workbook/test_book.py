@@ -470,7 +470,7 @@ def test_what_cannot_be_read_is_stored_with_its_figure_unless_there_is_a_reason(
         book.figure(fig, "linma2472.fig-07", alt=ALT, **options)
         return stored(book)["figures"]["linma2472.fig-07"]
 
-    assert small()["findings"] == {"small text": "'tiny' (6 pixels)"}
+    assert small()["findings"] == {"small text": "'tiny' (6.1 pixels)"}
     allowed = small(allow={"small text": "A microprint is the point here."})
     assert (allowed["findings"], allowed["allow"]) == ({}, {"small text": "A microprint is the point here."})
     with pytest.raises(ValueError, match="allows 'tiny'; the rules are: width, small text"):
