@@ -506,22 +506,24 @@ def test_trainings_that_are_missing_are_announced_with_their_minutes(used, monke
     used(0, "30_good", minutes, cached=["a.safetensors"], released=["b.safetensors"])
     used(0, "31_other", {"c.safetensors": 240.0})
     told = "2 models to train, about 12 min on one core: 30_good 2, 31_other 1"
-    assert run.missing_trainings([(0, "30_good"), (0, "31_other")]) == told
+    assert run.announcement(run.missing_trainings([(0, "30_good"), (0, "31_other")])) == told
     told = "1 model to train, about 4 min on one core: 31_other 1"
-    assert run.missing_trainings([(0, "31_other"), (0, "32_new")]) == told
-    assert run.missing_trainings([(0, "32_new")]).startswith("according to the last results, no model")
+    assert run.announcement(run.missing_trainings([(0, "31_other"), (0, "32_new")])) == told
+    assert run.announcement(run.missing_trainings([(0, "32_new")])).startswith(
+        "according to the last results, no model"
+    )
     monkeypatch.setenv("WORKBOOK_RETRAIN", "1")  # then released ones do not count
     told = "3 models to train, about 14 min on one core: 30_good 3"
-    assert run.missing_trainings([(0, "30_good")]) == told
+    assert run.announcement(run.missing_trainings([(0, "30_good")])) == told
 
 
 def test_a_seed_that_never_ran_will_train_all_that_the_gallery_did(used):
     used(0, "30_good", {"a.safetensors": 60.0, "b.safetensors": 120.0}, released=["a.safetensors", "b.safetensors"])
     told = "4 models to train, about 6 min on one core: 30_good (seed 1) 2, 30_good (seed 2) 2"
-    assert run.missing_trainings([(0, "30_good"), (1, "30_good"), (2, "30_good")]) == told
+    assert run.announcement(run.missing_trainings([(0, "30_good"), (1, "30_good"), (2, "30_good")])) == told
     used(1, "30_good", {"a1.safetensors": 60.0, "b1.safetensors": 120.0}, cached=["a1.safetensors"])
     told = "1 model to train, about 2 min on one core: 30_good (seed 1) 1"
-    assert run.missing_trainings([(1, "30_good")]) == told
+    assert run.announcement(run.missing_trainings([(1, "30_good")])) == told
 
 
 def test_mistyped_make_variable_is_an_error():

@@ -182,7 +182,9 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
             work = f"{len(runs)} of {total} {'notebooks to run' if len(seeds) == 1 else 'runs to do'}"
             print(f"{work}, {jobs} at a time: {', '.join(_label(*run) for run in runs)}")
             if profile == "full":
-                print(missing_trainings(runs))
+                missing = missing_trainings(runs)
+                print(announcement(missing))
+                os.environ["WORKBOOK_ANNOUNCED"] = " ".join(file for files in missing.values() for file in files)
             sys.stdout.flush()
             command = [*_snakemake(profile, seeds, targets, retrain, jobs, threads), "--quiet", "all"]
             code = _until_it_ends(command, threads)
@@ -266,28 +268,31 @@ def _label(seed: int, notebook: str) -> str:
     return f"{notebook} (seed {seed})" if seed else notebook
 
 
-def missing_trainings(runs: list[tuple[int, str]]) -> str:
-    """A sentence on the models that these runs of profile full will train, and about how long that takes.
+def missing_trainings(runs: list[tuple[int, str]]) -> dict[str, dict[str, float]]:
+    """{run: {file: seconds}} of the models that these runs of profile full will train.
 
     These are the models that the notebooks used last time and that are missing now. What a changed notebook will
-    request is not known before it runs.
+    request is not known before it runs; ``cache`` says so when it trains a model that is not among these.
     """
     here = {file.name for file in cache_dir().glob("*.safetensors")}
     if RELEASED.exists() and not os.environ.get("WORKBOOK_RETRAIN"):
         here |= {file.name for file in RELEASED.iterdir()}
-    seconds: dict[str, float] = {}
-    counts: dict[str, int] = {}
+    found = {}
     for seed, name in runs:
         used = _used(results_dir("full", seed) / name)
-        if used is None and seed:  # never run with this seed: assume all models of the gallery
-            used = {f"seed {seed}: {file}": spent for file, spent in (_used(FIGURES / name) or {}).items()}
+        if used is None and seed:  # never run with this seed: all models of the gallery, under names that are not known
+            used = {f"* seed {seed}: {file}": spent for file, spent in (_used(FIGURES / name) or {}).items()}
         absent = {file: spent for file, spent in (used or {}).items() if file not in here}
-        seconds |= absent
-        if absent:
-            counts[_label(seed, name)] = len(absent)
+        found |= {_label(seed, name): absent} if absent else {}
+    return found
+
+
+def announcement(missing: dict[str, dict[str, float]]) -> str:
+    """A sentence on the models that will be trained, and about how long that takes."""
+    seconds = {file: spent for files in missing.values() for file, spent in files.items()}
     if not seconds:
         return "according to the last results, no model has to be trained"
-    listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+    listed = ", ".join(f"{name} {len(files)}" for name, files in missing.items())
     models = f"{len(seconds)} models" if len(seconds) > 1 else "1 model"
     return f"{models} to train, about {sum(seconds.values()) / 60:.0f} min on one core: {listed}"
 
