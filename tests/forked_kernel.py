@@ -150,8 +150,11 @@ def distorted(clock: Callable[[], float], power: float) -> Callable[[], float]:
     return read
 
 
-def start(address: str, hash_seed: int) -> subprocess.Popen:
-    """Start a process that forks kernels. It ends when its ``stdin`` is closed, at the latest with this process."""
+def start(address: str, hash_seed: int, **environment: str) -> subprocess.Popen:
+    """Start a process that forks kernels, with these environment variables, which libraries read when they load.
+
+    It ends when its ``stdin`` is closed, at the latest with this process.
+    """
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(address)
         server.listen(64)
@@ -159,7 +162,7 @@ def start(address: str, hash_seed: int) -> subprocess.Popen:
             [sys.executable, __file__, str(server.fileno())],
             stdin=subprocess.PIPE,
             pass_fds=[server.fileno()],
-            env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
+            env=os.environ | {"PYTHONHASHSEED": str(hash_seed)} | environment,
             start_new_session=True,  # Ctrl-C reaches only pytest
         )
 

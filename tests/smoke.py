@@ -1,19 +1,22 @@
 """pytest plugin of ``make test``: all notebooks in profile smoke, in forked kernels, and all tests in a good order.
 
 nbval executes each notebook and compares its checked cells with the stored outputs; then test_determinism.py executes
-it again and compares what the two runs wrote. A notebook and its comparison, and a file of tests, each stay together in
-one worker of pytest-xdist, the longest first. Without xdist everything runs in this process.
+it again and compares what the two runs wrote, and test_processors.py executes it as on another processor, with what
+the first run trained. A notebook and its comparisons, and a file of tests, each stay together in one worker of
+pytest-xdist, the longest first. Without xdist everything runs in this process.
 """
 
 import os
 import re
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import nbval.kernel
+import numpy as np  # noqa: F401, threadpool_info lists what is loaded
 import pytest
 from jupyter_client import KernelManager
 from nbval.plugin import IPyNbCell
+from threadpoolctl import threadpool_info
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import forked_kernel
@@ -28,14 +31,25 @@ LONGEST = (
 
 
 def settings(notebook: str, run: str) -> dict[str, str]:
-    """Environment variables of a notebook's ``first`` or ``second`` run. Runs of one kind share trained models."""
+    """Environment variables of a notebook's ``first``, ``second`` or ``other`` run, which is as on another processor.
+
+    The first two kinds have a cache each, which all notebooks share; the third takes what the first trained.
+    """
     scratch = Path(os.environ[SCRATCH])
     return kernel.environment(scratch / run / notebook, scratch / "jupyter") | {
         "WORKBOOK_PROFILE": "smoke",
-        "WORKBOOK_CACHE": str(scratch / run / "models"),
+        "WORKBOOK_CACHE": str(scratch / ("second" if run == "second" else "first") / "models"),
         forked_kernel.ADDRESS: str(scratch / f"{run}.socket"),
-        forked_kernel.CLOCK: {"first": "1", "second": "-1"}[run],
+        forked_kernel.CLOCK: {"first": "1", "second": "-1", "other": ""}[run],
+        **(other_processor() if run == "other" else {}),
     }
+
+
+@cache
+def other_processor() -> dict[str, str]:
+    """Environment variables with which OpenBLAS and torch compute as on another processor than this one."""
+    here = {library.get("architecture") for library in threadpool_info()}
+    return {"OPENBLAS_CORETYPE": "Haswell" if "Nehalem" in here else "Nehalem", "ATEN_CPU_CAPABILITY": "default"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -43,8 +57,9 @@ def pytest_configure(config: pytest.Config) -> None:
         scratch = kernel.scratch()
         config.add_cleanup(scratch.cleanup)
         os.environ |= {SCRATCH: scratch.name, "OMP_NUM_THREADS": "1", **kernel.caches()}
-        for seed, run in enumerate(("first", "second")):
-            server = forked_kernel.start(f"{scratch.name}/{run}.socket", hash_seed=seed)
+        for seed, run in enumerate(("first", "second", "other")):
+            there = other_processor() if run == "other" else {}
+            server = forked_kernel.start(f"{scratch.name}/{run}.socket", hash_seed=seed, **there)
             config.add_cleanup(lambda server=server: server.communicate())
     forked_kernel.use()
 
