@@ -37,6 +37,7 @@ CHANGES_NO_RESULT = True  # for ``fingerprint``
 used: dict[str, float] = {}  # {file: seconds of training} of all models that this process requested
 _within: list[float] = []  # for each running training: seconds saved by cached results inside it
 some_released = True  # False in profile smoke, whose models are not released, so that none of them can be out of date
+_surprised = False  # whether this process has said that it trains what was not announced
 stale: dict[str, str] = {}  # {released file: what changed since its release} of all that this process found stale
 
 
@@ -66,7 +67,7 @@ def cached(name: str, measure: Callable[..., dict[str, object]], /, **settings: 
 
     Raises TypeError if ``measure`` returns no dict, and for a setting that cannot be fingerprinted.
     """
-    tensors, others = _kept(name, measure, _measurement, None, settings)
+    tensors, others = _kept(name, measure, _measurement, (), settings)
     return others | tensors if tensors else others
 
 
@@ -88,6 +89,7 @@ def _kept(
         found = _released(path.name)
     if _enough(found, keep):
         return _use(path.name, found, found[1]["seconds"])
+    _say_if_unannounced(path.name)
     for file, what in changed.items():
         print(f"{file} is out of date: {what}; training it again", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,6 +111,7 @@ def _kept(
         finally:
             saved = _within.pop()
             del fingerprint.kept[known:]  # the results inside it, which nobody asks for if this one is found
+        keep = None if parts is _measurement else keep  # of a measurement, everything
         about |= {
             "name": name,
             "kept": keep,
@@ -120,6 +123,15 @@ def _kept(
         write_atomic(path, content)
         shutil.rmtree(halfway, ignore_errors=True)
     return _use(path.name, unpacked(content), 0.0)
+
+
+def _say_if_unannounced(file: str) -> None:
+    """Say once, before it is trained, that a batch run did not announce this model (or any: ``*``)."""
+    global _surprised
+    announced = os.environ.get("WORKBOOK_ANNOUNCED", "*").split()
+    if not _surprised and not _within and file not in announced and "*" not in announced:
+        _surprised = True
+        print(f"{file} must be trained, which was not announced: code, data or settings changed", file=sys.stderr)
 
 
 def _enough(found: tuple[dict, dict] | None, keep: tuple[str, ...] | None) -> bool:

@@ -6,7 +6,7 @@ says how to write it instead.
 
 A fingerprint is the same on every processor. Numbers computed in floating point differ in their last bits from one
 processor to the next, so none is part of it: images are named by their pixels, networks and whatever else a kept
-training returned by the key of that training.
+training returned by the key of that training, and other computed numbers are refused.
 """
 
 import ast
@@ -17,6 +17,7 @@ import inspect
 import json
 import linecache
 import math
+import re
 import symtable
 import sys
 import sysconfig
@@ -30,12 +31,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from torch import nn
 
 from lib.data.tensors import symmetric, unit
 
 CHANGES_NO_RESULT = True  # a module of the workbook that says this of itself is not followed
 STARTED = time.time()  # when this process started: a code file changed later may differ from what was loaded
+DIGITS = 12  # a number with more significant digits than this was computed, not written down
 REFUSED = ("eval", "exec", "globals", "locals", "__import__")  # Python's own, unless the name is redefined
 REFUSED_CALLS = ("import_module", "resolve_name", "run_path", "run_module")  # from any module
 
@@ -60,7 +63,7 @@ def remember(file: str, state: dict[str, torch.Tensor], history: object) -> None
     """From now on, name these tensors, and ``history`` and its entries, by the ``file`` of their training."""
     tensors = {_hash(tensor): name for name, tensor in reversed(state.items())}
     entries = {"": history} | (history if isinstance(history, dict) else {})
-    parts = {id(each): (name, digest(each)) for name, each in entries.items() if isinstance(each, dict | list)}
+    parts = {id(each): (name, digest(each)) for name, each in entries.items() if isinstance(each, dict | list | float)}
     kept.append(_Kept(file, tensors, history, parts))
 
 
@@ -111,6 +114,9 @@ def fingerprint(value: object, sources: dict[str, str]) -> object:
     if array and value.dtype.kind in "biuSUmM":
         raw = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
         return [f"numpy {value.dtype}", list(value.shape), hashlib.sha256(raw).hexdigest()]
+    if issparse(value) and value.format in ("csr", "csc"):
+        parts = (value.data, value.indices, value.indptr)
+        return [type(value).__name__, list(value.shape), *(fingerprint(part, sources) for part in parts)]
     if isinstance(value, bytes):
         return ["bytes", hashlib.sha256(value).hexdigest()]
     if isinstance(value, Path | range | slice | torch.dtype | torch.device):
@@ -142,10 +148,13 @@ def _of_builtin(value: object, sources: dict[str, str]) -> object:
     """The fingerprint of a number, a text or a collection."""
     if _ours(type(value)) and _a_code(type(value)):
         _follow(type(value), sources)  # a subclass of a builtin type, with its own methods
-    if isinstance(value, dict | list) and (found := _returned(value)):
+    if isinstance(value, dict | list | float) and (found := _returned(value)):
         return found
     if isinstance(value, float) and not math.isfinite(value):
         return ["float", repr(float(value))]  # JSON has no infinity or NaN
+    digits = re.sub(r"e.*|\D", "", repr(float(value))).strip("0") if isinstance(value, float) else ""
+    if len(digits) > DIGITS and not float(value).is_integer():
+        raise TypeError(f"the number {value!r} was computed, and {_ELSEWHERE}")
     if isinstance(value, int | float | str):
         return value
     if isinstance(value, dict):
@@ -156,7 +165,13 @@ def _of_builtin(value: object, sources: dict[str, str]) -> object:
     return [type(value).__name__, *each]
 
 
-def _returned(value: dict | list) -> list[str] | None:
+_ELSEWHERE = (
+    "its last bits differ from one processor to the next: compute it inside the function, from whole numbers, images "
+    "and results of other kept trainings"
+)
+
+
+def _returned(value: dict | list | float) -> list[str] | None:
     """The file of the kept training that returned this very history, or an entry of it, and the entry's name."""
     for each in kept:
         if id(value) in each.parts:
@@ -186,7 +201,7 @@ def _of_tensor(tensor: torch.Tensor, sources: dict[str, str]) -> list:
     for each in kept:
         if content in each.tensors:
             return ["returned by", each.file, each.tensors[content]]
-    return [*about, content]
+    raise TypeError(f"the numbers in a tensor or array of shape {tuple(tensor.shape)} were computed, and {_ELSEWHERE}")
 
 
 def _are_whole(tensor: torch.Tensor) -> bool:
@@ -212,7 +227,13 @@ def _of_weights(tensors: dict[str, torch.Tensor], sources: dict[str, str]) -> ob
     for each in kept if tensors else ():
         if each.tensors.keys() >= set(hashes.values()):
             return ["returned by", each.file, {name: each.tensors[content] for name, content in hashes.items()}]
-    return fingerprint(tensors, sources)
+    try:
+        return fingerprint(tensors, sources)
+    except TypeError:
+        raise TypeError(
+            "the weights of a network are not those that a kept training returned: pass a function that builds it, "
+            "or the training itself"
+        ) from None
 
 
 def _of_module(network: nn.Module, sources: dict[str, str]) -> object:

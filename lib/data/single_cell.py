@@ -263,17 +263,18 @@ def normalise(cells: anndata.AnnData) -> anndata.AnnData:
 
 def log_normalised(counts: sparse.csr_matrix, totals: NDArray[np.float32], depth: float = DEPTH) -> sparse.csr_matrix:
     """log(1 + depth · count / total) of counts (n, genes) of cells with these totals (n,)."""
-    return sparse.csr_matrix(counts.multiply((depth / totals)[:, None])).log1p().astype(np.float32)
+    scaled = counts.multiply((depth / totals.astype(np.float64))[:, None])  # single precision differs by processor
+    return sparse.csr_matrix(scaled).log1p().astype(np.float32)
 
 
-def counts_of(cells: anndata.AnnData) -> tuple[sparse.csr_matrix, NDArray[np.float32]]:
+def counts_of(cells: anndata.AnnData) -> tuple[sparse.csr_matrix, NDArray[np.float64]]:
     """Counts (n, genes) behind normalised cells, and the total of each cell (n,).
 
     Where no counts are kept, they are found again: behind values log(1 + factor · count), the smallest of a cell is
     that of a single molecule, which gives the factor. Raises CellsError if the values have another form.
     """
     if "counts" in cells.layers:
-        return cells.layers["counts"], cells.obs["total"].to_numpy()
+        return cells.layers["counts"], cells.obs["total"].to_numpy(np.float64)
     counts = sparse.csr_matrix(cells.X).expm1()
     one = np.array([row.data.min() if row.nnz else 1.0 for row in counts])
     counts = sparse.csr_matrix(counts.multiply(1 / one[:, None]))
@@ -282,24 +283,21 @@ def counts_of(cells: anndata.AnnData) -> tuple[sparse.csr_matrix, NDArray[np.flo
         raise CellsError("these values are not log(1 + factor · count), with one factor for each cell")
     counts.data = np.round(counts.data).astype(np.float32)
     given = cells.obs["total"].to_numpy() if "total" in cells.obs else np.asarray(counts.sum(1)).ravel()
-    return counts, given
+    return counts, given.astype(np.float64)
 
 
 def pca_scores(
-    cells: anndata.AnnData, fitted: NDArray[np.int64], *others: NDArray[np.int64], components: int = 784
+    values: sparse.csr_matrix, fitted: NDArray[np.int64], *others: NDArray[np.int64], components: int = 784
 ) -> tuple[NDArray[np.float32], ...]:
     """Scores (n, C) of the cells ``fitted``, and of ``others``, on the principal components of the former.
 
-    C is ``components``, or fewer if there are fewer.
+    ``values`` (n, genes) are normalised. C is ``components``, or fewer if there are fewer. Components that explain
+    nearly the same would turn or swap with the last bits of single precision, so all is computed in double precision,
+    without making the matrix dense; the largest loading of each component is positive.
     """
     from sklearn.decomposition import PCA
 
-    count = min(components, len(fitted) - 1, cells.n_vars)
-    pca = PCA(count, copy=False, random_state=0).fit(cells.X[fitted].toarray())
-
-    def scores(index: NDArray[np.int64]) -> NDArray[np.float32]:
-        # 2,000 cells at a time: only a part of the sparse matrix is ever dense
-        some = [index[i : i + 2000] for i in range(0, len(index), 2000)]
-        return np.concatenate([pca.transform(cells.X[each].toarray()).astype(np.float32) for each in some])
-
-    return tuple(map(scores, (fitted, *others)))
+    values = values.astype(np.float64)
+    count = min(components, len(fitted) - 1, values.shape[1] - 1)
+    pca = PCA(count, svd_solver="arpack", random_state=0).fit(values[fitted])
+    return tuple(pca.transform(values[index]).astype(np.float32) for index in (fitted, *others))

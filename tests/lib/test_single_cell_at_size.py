@@ -43,7 +43,7 @@ start = told("read", start, sums=sums, **about)
 found = single_cell.normalise(found)
 start = told("normalise", start, shape=found.shape)
 order = np.random.RandomState(0).permutation(found.n_obs)[:21_552]
-scores = single_cell.pca_scores(found, np.sort(order[4_311:]), np.sort(order[:4_311]), components=784)
+scores = single_cell.pca_scores(found.X, np.sort(order[4_311:]), np.sort(order[:4_311]), components=784)
 told("784 principal components", start, shapes=[each.shape for each in scores])
 """
 

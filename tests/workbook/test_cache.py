@@ -31,7 +31,7 @@ def _nothing_released(monkeypatch, tmp_path):
 
 
 def train(log, n=3, seed=0):
-    with open(log, "a", encoding="utf-8") as file:
+    with open(log, "a") as file:
         file.write("trained\n")
     return {"w": torch.full((2,), float(n)), "b": torch.tensor(seed)}, {"loss": [1.0 / n], "steps": [(1, 2)]}
 
@@ -44,7 +44,7 @@ def log(tmp_path):
 
 
 def times(log):
-    return len(log.read_text("utf-8").splitlines())
+    return len(log.read_text().splitlines())
 
 
 def files():
@@ -133,6 +133,18 @@ def test_a_file_name_is_the_same_for_every_thread_count_and_processor(log, monke
     assert times(log) == 1
 
 
+@pytest.mark.parametrize("announced", [None, "", "another-0.safetensors", "* seed 1: another-0.safetensors", "all"])
+def test_the_first_training_that_was_not_announced_is_said_before_it_begins(announced, log, capsys, monkeypatch):
+    monkeypatch.setattr(cache, "_surprised", False)
+    if announced is not None:
+        names = [f"probe-{key_of(train, log=str(log), n=n)}.safetensors" for n in (1, 2)]
+        monkeypatch.setenv("WORKBOOK_ANNOUNCED", " ".join(names) if announced == "all" else announced)
+    for n in (1, 1, 2):
+        trained("probe", train, log=str(log), n=n)
+    said = capsys.readouterr().err.count("must be trained, which was not announced")
+    assert said == (announced in ("", "another-0.safetensors"))
+
+
 # --- damage ------------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +177,7 @@ def foreign_safetensors_with_a_head(file):
 
 
 def not_safetensors(file):
-    file.write_text("<html>404: not found</html>", "utf-8")
+    file.write_text("<html>404: not found</html>")
 
 
 def of_another_training(file):
@@ -257,11 +269,9 @@ if __name__ == "__main__":
 
 def start(tmp_path, log, pause, **environment):
     script = tmp_path / "slow_probe.py"
-    script.write_text(SLOW, "utf-8")
+    script.write_text(SLOW)
     settings = {**os.environ, "PAUSE": str(pause), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.Popen(
-        [sys.executable, str(script), str(log)], env=settings, stderr=subprocess.PIPE, encoding="utf-8"
-    )
+    return subprocess.Popen([sys.executable, str(script), str(log)], env=settings, stderr=subprocess.PIPE, text=True)
 
 
 def waited_for(condition, process):
@@ -484,6 +494,17 @@ def test_what_a_kept_training_returned_is_named_by_its_key_and_not_by_its_number
     assert key_of(use, of=part(elsewhere)) == before
 
 
+def test_what_was_changed_since_it_was_returned_is_not_named_by_its_key():
+    done = trained("weigh", weigh, seed=1)
+    key_of(use, of=done)
+    done.history["loss"].append(0.5)
+    done.state["w"] *= 2
+    with pytest.raises(TypeError, match="was computed"):
+        key_of(use, of=done.history)
+    with pytest.raises(TypeError, match="were computed"):
+        key_of(use, of=done.state)
+
+
 def with_one_inside():
     inner = trained("weigh", weigh, seed=5).state
     return cached("use", use, of=inner) | inner
@@ -499,7 +520,7 @@ def test_a_result_has_the_same_name_whether_or_not_the_training_inside_it_ran_in
 
 
 def train_two(log):
-    with open(log, "a", encoding="utf-8") as file:
+    with open(log, "a") as file:
         file.write("trained\n")
     names = ("generator.w", "generator.b", "generators.w", "discriminator.w", "watched")
     return {name: torch.ones(1) for name in names}, {"loss": [0.5]}
@@ -545,7 +566,7 @@ def on_disk(tmp_path, monkeypatch):
     import importlib
 
     file = tmp_path / "loaded_probe.py"
-    file.write_text("import torch\ndef train(n):\n    return {'w': torch.full((1,), 2.0 * n)}, {}\n", "utf-8")
+    file.write_text("import torch\ndef train(n):\n    return {'w': torch.full((1,), 2.0 * n)}, {}\n")
     os.utime(file, (fingerprint.STARTED - 9,) * 2)
     monkeypatch.syspath_prepend(tmp_path)
     sys.modules.pop("loaded_probe", None)
@@ -559,7 +580,7 @@ def test_code_edited_after_it_was_loaded_is_run_but_not_kept(on_disk, capsys):
     probe, file = on_disk
     trained("probe", probe.train, n=1)
     kept = {each: each.read_bytes() for each in cache_dir().iterdir()}
-    file.write_text(file.read_text("utf-8").replace("2.0", "5.0"), "utf-8")
+    file.write_text(file.read_text().replace("2.0", "5.0"))
     os.utime(file, (fingerprint.STARTED + 9,) * 2)
     assert trained("probe", probe.train, n=1).state["w"].tolist() == [2.0]
     assert {each: each.read_bytes() for each in cache_dir().iterdir()} == kept

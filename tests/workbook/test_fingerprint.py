@@ -584,6 +584,38 @@ def test_a_refusal_says_how_to_write_it_instead():
 
 # --- numbers that were computed ----------------------------------------------------------------------------------
 
+COMPUTED = torch.tensor([0.1, 1.0]).sqrt()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        COMPUTED,
+        COMPUTED.double(),
+        COMPUTED.half(),
+        COMPUTED.bfloat16(),
+        COMPUTED.numpy(),
+        COMPUTED[0],
+        torch.tensor([math.nan]),
+        torch.complex(COMPUTED, COMPUTED),
+        COMPUTED.numpy()[0],
+        {"a": [COMPUTED]},
+        partial(double, by=COMPUTED),
+        math.sqrt(2),
+        np.float64(1 / 3),
+        [1.0, 0.1 + 0.2],
+        data.unit(torch.arange(256, dtype=torch.uint8)) + 1e-7,
+    ],
+)
+def test_a_number_that_was_computed_is_refused_as_a_setting_and_as_a_global(value):
+    probe = module("def train(n, more=None): return KEPT")
+    probe.KEPT = 1
+    with pytest.raises(TypeError, match=r"computed, and its last bits differ from one processor to the next: compute"):
+        describe(probe.train, {"n": 1, "more": value})
+    probe.KEPT = value
+    with pytest.raises(TypeError, match=r"the global KEPT: the number.* from whole numbers, images and results"):
+        describe(probe.train, {"n": 1})
+
 
 @pytest.mark.parametrize("value", [2e-3, 1e-12, 0.123456789012, 1e300, 60000 * 784.0, 2.0**53, -0.5, np.float64(0.1)])
 def test_a_number_that_was_written_down_is_accepted(value):
@@ -601,6 +633,10 @@ def test_scaled_images_are_named_by_their_pixels_and_by_how_they_are_scaled(scal
     others = [PIXELS, PIXELS.float(), data.unit(PIXELS), data.symmetric(PIXELS), scaled(PIXELS).numpy()]
     assert len({content(each) for each in [*alike, *others]}) == len(alike) + len(others) - 1
     assert f"{scaled.__module__}.{scaled.__name__}" in reached(scaled(PIXELS))
+    wrong = scaled(PIXELS)
+    wrong[-1, 0, -1, -1] += 1e-6
+    with pytest.raises(TypeError, match="were computed"):
+        fingerprint(wrong, {})
 
 
 def kept_network(monkeypatch, prefix="", file="net-0"):
@@ -619,6 +655,22 @@ def test_a_network_is_named_by_the_training_that_it_comes_from(prefix, monkeypat
     assert len(names) == 1
     assert "net-0" in names.pop()
     assert "net-1" in content(kept_network(monkeypatch, prefix, "net-1"))
+
+
+def test_a_network_that_does_not_come_from_a_training_as_it_is_is_refused(monkeypatch):
+    changes = [
+        lambda net: net[0].weight.data.mul_(1.001),
+        lambda net: net[2].running_mean.add_(0.1),
+        lambda net: net[1].reset_parameters(),
+    ]
+    for change in changes:
+        network = kept_network(monkeypatch)
+        fingerprint(network, {})
+        change(network)
+        with pytest.raises(TypeError, match="not those that a kept training returned: pass a function that builds it"):
+            fingerprint(network, {})
+    with pytest.raises(TypeError, match="not those that a kept training returned"):
+        fingerprint(nn.Linear(2, 2), {})
 
 
 def test_layers_that_changed_places_are_another_network(monkeypatch):
@@ -713,7 +765,7 @@ def test_a_class_without_methods_counts_with_what_it_is_made_of():
 def helper(folder, source, monkeypatch, when=-9.0):
     """Import a file that lies beside the notebook, last edited so many seconds after this process began."""
     file = folder / "my_probe.py"
-    file.write_text(textwrap.dedent(source), "utf-8")
+    file.write_text(textwrap.dedent(source))
     os.utime(file, (fingerprints.STARTED + when,) * 2)
     monkeypatch.syspath_prepend(folder)
     sys.modules.pop("my_probe", None)
@@ -751,7 +803,7 @@ def test_a_helper_file_outside_lib_is_followed(tmp_path, monkeypatch):
 
 def test_a_helper_that_is_imported_inside_a_function_is_refused(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "unseen_probe.py").write_text("x = 1", "utf-8")
+    (tmp_path / "unseen_probe.py").write_text("x = 1")
     with pytest.raises(TypeError, match="imports unseen_probe in its body: move the import to the top"):
         key("def train(n):\n    import unseen_probe\n    return unseen_probe.x")
     assert key("def train(n):\n    import scipy.stats, math\n    from sklearn import manifold\n    return n")
