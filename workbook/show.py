@@ -26,6 +26,6 @@ def source(*things: object) -> None:
     """Show the source of functions or classes of ``lib``, exactly as it runs, as a quotation headed by its file."""
     for thing in things:
         file = Path(inspect.getsourcefile(thing)).relative_to(ROOT).as_posix()
-        head = f"From [`{file}`](../{file}), whose names it uses:"
+        head = f"Code of the library, from [`{file}`](../{file}):"
         lines = [head, "", "```python", *inspect.getsource(thing).rstrip().splitlines(), "```"]
         display(Markdown("\n".join(f"> {line}".rstrip() for line in lines)), metadata={"source": file})

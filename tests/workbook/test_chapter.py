@@ -286,14 +286,14 @@ def test_library_code_is_a_quotation_headed_by_its_file_and_the_call_that_shows_
     place = FIGURES / "05_gan"
     text = chapter._cell(short, place)[0]
     head, _, first, *code_lines, last = text.split("\n")
-    assert head == "> From [`lib/atomic.py`](../../lib/atomic.py), whose names it uses:"
+    assert head == "> Code of the library, from [`lib/atomic.py`](../../lib/atomic.py):"
     assert (first, last) == ("> ```python", "> ```")
     source = "".join(line.removeprefix("> ").removeprefix(">") + "\n" for line in code_lines)
     assert source == inspect.getsource(atomic.write_atomic)
     assert faults(text, place) == []
-    assert chapter._cell(other, place)[0].startswith("> From [`workbook/show.py`]")
+    assert chapter._cell(other, place)[0].startswith("> Code of the library, from [`workbook/show.py`]")
     folded = chapter._cell(long, place)[0]
-    assert folded.startswith("<details>\n<summary>workbook/book.py</summary>\n\n> From ")
+    assert folded.startswith("<details>\n<summary>workbook/book.py</summary>\n\n> Code of the library, from ")
     assert faults(folded, place) == []
 
 
