@@ -35,7 +35,7 @@ help:
 	@echo "make verify NOTEBOOK=04_vae_latent20   train one notebook's models again and compare with the released ones"
 	@echo "make release   collect the models behind the gallery in data/trained"
 	@echo "make refresh   update the stored outputs that make test compares; make clean-notebooks strips all others"
-	@echo "make lint      check the code with ruff, and that the notebooks are clean"
+	@echo "make lint      check the code with ruff and the type checker, and that the notebooks are clean"
 
 figures: data
 	@$(BIN)/python -m workbook.tools.run figures --profile $(PROFILE) --seeds $(SEEDS) --notebook $(NOTEBOOK) \
@@ -63,7 +63,7 @@ release: env
 	@$(BIN)/python -m workbook.tools.release
 
 lint: env
-	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/python -m workbook.tools.clean verify
+	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/pyrefly check --summary=none && $(BIN)/python -m workbook.tools.clean verify
 
 clean-notebooks: env
 	@$(BIN)/python -m workbook.tools.clean clean

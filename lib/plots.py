@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -162,7 +163,7 @@ def error_bars(
     x: Sequence[float] | Tensor,
     values: Sequence[float] | Tensor,
     bounds: Sequence[tuple[float, float]] | Tensor,
-    **style: object,
+    **style: Any,
 ) -> None:
     """Values (N,) with their intervals: ``bounds`` holds a pair (low, high) for each value."""
     values, (low, high) = np.asarray(values), np.asarray(bounds).T
@@ -225,7 +226,7 @@ def confusion(matrix: Tensor, *, title: str, ax: plt.Axes | None = None, darkest
 
 
 def heat(
-    matrix: Tensor | np.ndarray, *, title: str, xlabel: str, ylabel: str, ax: plt.Axes | None = None, **ticks: object
+    matrix: Tensor | np.ndarray, *, title: str, xlabel: str, ylabel: str, ax: plt.Axes | None = None, **ticks: Any
 ) -> Figure:
     """Heat map of shares in 0..1, with the values in the cells; ``ticks``: xticklabels and yticklabels."""
     values = np.asarray(matrix)
@@ -233,7 +234,7 @@ def heat(
     return _cells(values, texts, {"title": title, "xlabel": xlabel, "ylabel": ylabel}, ax, vmax=1, **ticks)
 
 
-def _cells(values: np.ndarray, texts: np.ndarray, names: dict, ax: plt.Axes | None, **options: object) -> Figure:
+def _cells(values: np.ndarray, texts: np.ndarray, names: dict, ax: plt.Axes | None, **options: Any) -> Figure:
     """``values`` from 0 upwards as shades of blue, with ``texts`` in the cells."""
     import seaborn as sns
 
@@ -250,7 +251,7 @@ def _cells(values: np.ndarray, texts: np.ndarray, names: dict, ax: plt.Axes | No
 
 def classes(
     points: np.ndarray | Tensor,
-    labels: Sequence[object] | Tensor,
+    labels: Sequence[Any] | Tensor,
     *,
     title: str,
     xlabel: str,
@@ -476,7 +477,7 @@ def layer_shapes(model: nn.Module, x: Tensor) -> list[tuple[str, tuple[int, ...]
     """(layer, output shape, parameters) of each leaf module, in the order in which ``model(x)`` calls them."""
     found: list[tuple[str, tuple[int, ...], int]] = []
 
-    def note(module: nn.Module, _: object, output: Tensor) -> None:
+    def note(module: nn.Module, _: Any, output: Tensor) -> None:
         found.append((_describe(module), tuple(output.shape), sum(p.numel() for p in module.parameters())))
 
     hooks = [m.register_forward_hook(note) for m in model.modules() if not list(m.children())]

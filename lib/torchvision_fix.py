@@ -27,7 +27,7 @@ def apply() -> bool:
     if hasattr(torch.ops.torchvision, "nms"):
         return _library is not None
     spec = importlib.util.find_spec("torchvision")
-    if spec is None:
+    if spec is None or spec.submodule_search_locations is None:
         return False
     compiled = next(Path(spec.submodule_search_locations[0]).glob("_C.*"), None)
     try:

@@ -17,12 +17,13 @@ import ast
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 PLACEHOLDER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 SECONDS = re.compile(r"seconds:\s+")  # with a blank: {{ seconds:.1f }} is a variable of that name
 
 
-def fill(text: str, namespace: dict[str, object], *, durations: bool = True) -> str:
+def fill(text: str, namespace: dict[str, Any], *, durations: bool = True) -> str:
     """``text`` with every ``{{ expression:format }}`` replaced by its value in ``namespace``.
 
     Without ``durations``, those that are marked with ``seconds:`` become an ellipsis. Raises a
@@ -40,7 +41,7 @@ def fill(text: str, namespace: dict[str, object], *, durations: bool = True) -> 
     return PLACEHOLDER.sub(value, text)
 
 
-def _value(placeholder: str, namespace: dict[str, object]) -> str:
+def _value(placeholder: str, namespace: dict[str, Any]) -> str:
     """The value of one placeholder as text; floats without a format get six significant digits."""
     named = f"{{{{ {placeholder} }}}}"
     expression, form = _parts(placeholder)

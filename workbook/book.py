@@ -22,6 +22,7 @@ import math
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from lib import compute, data, progress
 from lib.atomic import write_atomic
@@ -73,10 +74,12 @@ class Book:
         self.folder = Path(os.environ.get("WORKBOOK_OUT", BUILD / "lab" / profile / f"seed{seed}" / notebook))
         self.environment = compute.environment()
         head = {"notebook": notebook, "profile": profile, "seed": seed, "environment": self.environment}
-        self._files = {name: {**head, "items": {}, "figures": {}, "tested": {}} for name in ("results", "timings")}
-        self._claims = []
+        self._files: dict[str, dict[str, Any]] = {
+            name: {**head, "items": {}, "figures": {}, "tested": {}} for name in ("results", "timings")
+        }
+        self._claims: list[dict] = []
         self._files["results"] |= {"claims": self._claims, "errata": {}, "verdicts": {}}
-        self._printed: dict[str, dict] = {}  # the verdicts that stand under answers
+        self._printed: dict[str, verdicts.Verdict] = {}  # the verdicts that stand under answers
 
     def mnist(self, dataset: str = "mnist") -> tuple[data.Split, data.Split]:
         """Training and test images: all of them, or the first 2,000 and 1,000 in profile ``smoke``."""
@@ -90,12 +93,12 @@ class Book:
     def record(
         self,
         item: str,
-        value: object = None,
+        value: Any = None,
         *,
-        runs: list | dict[int, object] | None = None,
-        improved: object = None,
+        runs: list | dict[int, Any] | None = None,
+        improved: Any = None,
         otherwise: dict[str, list] | None = None,
-        rivals: dict[str, object] | None = None,
+        rivals: dict[str, Any] | None = None,
         draws: int | None = None,
         note: str | None = None,
         seconds: bool = False,
@@ -144,7 +147,7 @@ class Book:
             seconds = seconds or "answer" in self._files["timings"]["items"].get(item, {})
         self._store(item, entry, seconds, plain(durations))
 
-    def answer(self, item: str, text: str, *, value: object = None, **measured: object) -> None:
+    def answer(self, item: str, text: str, *, value: Any = None, **measured: Any) -> None:
         """Store and show the answer to a question as one paragraph. Prefer the cell magic ``%%answer``.
 
         If the report's answer is a number, give its ``value`` and the other arguments of ``record``.
@@ -178,7 +181,7 @@ class Book:
         self._verdict_table([item, *also], 6, kept=True)
 
     def tested(
-        self, item: str, words: str, what: str, values: object, *, seconds: bool = False, **comparison: object
+        self, item: str, words: str, what: str, values: Any, *, seconds: bool = False, **comparison: Any
     ) -> None:
         """Hold what the report says against measurements by seed.
 
@@ -206,9 +209,9 @@ class Book:
         holds: bool | None = None,
         item: str | None = None,
         *,
-        values: object = None,
-        numbers: object = None,
-        **comparison: object,
+        values: Any = None,
+        numbers: Any = None,
+        **comparison: Any,
     ) -> None:
         """Store a claim that this notebook makes in its text, whether it ``holds``, and the ``item`` it belongs to.
 
@@ -229,9 +232,9 @@ class Book:
         erratum: str,
         holds: bool | None = None,
         *,
-        values: object = None,
-        numbers: object = None,
-        **comparison: object,
+        values: Any = None,
+        numbers: Any = None,
+        **comparison: Any,
     ) -> None:
         """Store whether this run demonstrates an entry of ``data/errata.toml``, such as E01; arguments as in ``claim``.
 
@@ -247,13 +250,13 @@ class Book:
     def reported_claim(self, item: str, statement: str, **truths: bool) -> None:
         """Former claims with truths for numbers: not stored any more; ``tested`` takes their place."""
 
-    def _weighed(self, what: str, values: object, comparison: dict) -> list[dict]:
+    def _weighed(self, what: str, values: Any, comparison: dict) -> list[dict]:
         """Comparisons with what they give, which is not judged in smoke."""
         given = {name: plain(value) for name, value in comparison.items()}
         tests = claims.comparisons(" ".join(what.split()), plain(values), seed=self.seed, **given)
         return tests if self.profile == "smoke" else [test | plain(claims.weigh(test)) for test in tests]
 
-    def _shown(self, what: str, holds: bool | None, values: object, numbers: object, comparison: dict) -> dict:
+    def _shown(self, what: str, holds: bool | None, values: Any, numbers: Any, comparison: dict) -> dict:
         """Whether a claim holds, and the numbers or comparisons behind it."""
         if not what.strip() or (holds is None) == (values is None):
             raise ValueError(
@@ -278,7 +281,7 @@ class Book:
 
     def figure(
         self,
-        fig: object,
+        fig: Any,
         name: str,
         *,
         alt: str,
@@ -321,7 +324,7 @@ class Book:
         self._put("timings" if seconds else "results", "figures", name, entry)
         bundle = {"image/png": base64.b64encode(png).decode(), "text/plain": alt}
         display(bundle, raw=True, metadata={"image/png": {"alt": alt, "file": f"{name}.png"}})
-        _show(f"*{caption or FIRST_SENTENCE.match(alt)[0]}*")
+        _show(f"*{caption or FIRST_SENTENCE.match(alt)[0]}*")  # pyrefly: ignore
 
     def missing(self) -> list[str]:
         """The ids of this notebook's items that still lack their value, answer or figure."""
@@ -354,7 +357,7 @@ class Book:
     def _verdicts(self) -> dict[str, verdicts.Verdict]:
         """The verdicts of this run; of what was measured in seconds, without the numbers, which differ every time."""
         self._write()
-        found = verdicts.judge_runs(self.notebook, [load_results(self.folder)], self.profile)
+        found = verdicts.judge_runs(self.notebook, [load_results(self.folder) or {}], self.profile)
         timings = self._files["timings"]
         timed = {name for name, entry in timings["items"].items() if {"value", "durations"} & entry.keys()}
         timed |= timings["tested"].keys()
@@ -429,7 +432,7 @@ class Book:
             write_atomic(self.folder / f"{each}.json", text + "\n")
 
 
-def plain(value: object) -> object:
+def plain(value: Any) -> Any:
     """``value`` as JSON: tensors and arrays become lists, floats are rounded to six significant digits.
 
     Raises ValueError for numbers that are not finite, TypeError for anything JSON cannot hold.
@@ -449,7 +452,7 @@ def plain(value: object) -> object:
     raise TypeError(f"cannot record a {type(value).__name__}: use numbers, text, lists or dicts")
 
 
-def _mean(runs: list, item: str) -> object:
+def _mean(runs: list, item: str) -> Any:
     """Mean of values of equal structure; text must be the same in all of them."""
     first = runs[0]
     _same_structure(first, runs, item, "runs")
@@ -464,7 +467,7 @@ def _mean(runs: list, item: str) -> object:
     return plain(math.fsum(runs) / len(runs))
 
 
-def _same_structure(value: object, runs: list, item: str, name: str) -> None:
+def _same_structure(value: Any, runs: list, item: str, name: str) -> None:
     """Raise ValueError if one of ``runs`` has other keys, another length or another kind of content than ``value``."""
     for run in runs:
         if _kind(run) != _kind(value):
@@ -481,12 +484,12 @@ def _same_structure(value: object, runs: list, item: str, name: str) -> None:
                 _same_structure(one, [other], item, name)
 
 
-def _kind(value: object) -> str:
+def _kind(value: Any) -> str:
     kinds = {dict: "dict", list: "list", str: "text", int: "number", float: "number"}
     return kinds.get(type(value), type(value).__name__)
 
 
-def _depth(value: object) -> int:
+def _depth(value: Any) -> int:
     """How many lists enclose the first entry: a number has 0, a list of numbers 1."""
     return 1 + (_depth(value[0]) if value else 0) if isinstance(value, list) else 0
 

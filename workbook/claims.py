@@ -7,6 +7,7 @@ its verdict can be computed again from results.json alone.
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lib.metrics import intervals
 from workbook.records import half_digit
@@ -14,9 +15,9 @@ from workbook.records import half_digit
 
 def comparisons(
     what: str,
-    values: object,
+    values: Any,
     *,
-    against: object = None,
+    against: Any = None,
     above: float | None = None,
     below: float | None = None,
     between: Sequence[float] | None = None,
@@ -41,14 +42,14 @@ def comparisons(
     Raises TypeError for truth values, ValueError for arguments that do not fit together.
     """
     if isinstance(against, Mapping) and all(isinstance(other, Mapping | list | tuple) for other in against.values()):
-        given = {"above": above, "below": below, "between": between, "equals": equals, "matters": matters, "ours": ours}
-        given |= {"of": of, "share": share, "exact": exact, "elsewhere": elsewhere, "seed": seed}
+        given: dict[str, Any] = {"above": above, "below": below, "between": between, "equals": equals, "ours": ours}
+        given |= {"matters": matters, "of": of, "share": share, "exact": exact, "elsewhere": elsewhere, "seed": seed}
         return [
             test
             for name, other in against.items()
             for test in comparisons(f"{what}, against {name}", values, against=other, **given)
         ]
-    places = {"above": above, "below": below, "between": between, "equals": equals}
+    places: dict[str, Any] = {"above": above, "below": below, "between": between, "equals": equals}
     where = {name: place for name, place in places.items() if place is not None}
     if len(where) != 1:
         raise ValueError(f"{what}: give exactly one of {', '.join(places)}; got {', '.join(where) or 'none'}")
@@ -75,7 +76,7 @@ def comparisons(
     return [test | {key: value for key, value in more.items() if value}]
 
 
-def _by_seed(what: str, values: object, seed: int, exact: bool) -> tuple[list[int], list[float]]:
+def _by_seed(what: str, values: Any, seed: int, exact: bool) -> tuple[list[int], list[float]]:
     """Seeds, and a number for each."""
     if exact and not isinstance(values, Mapping | list | tuple):
         values = [values]

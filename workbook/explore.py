@@ -5,6 +5,7 @@ JupyterLab shows widgets; a batch run shows a still figure.
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ def _live(show: Callable[..., Figure], controls: dict) -> Figure:
 
     first: list[Figure] = []
 
-    def redraw(**values: object) -> None:
+    def redraw(**values: Any) -> None:
         try:
             fig = show(*values.values())
         except ValueError as error:

@@ -12,7 +12,7 @@ held-out images (notebook 05), and the rates of the other GANs by the class entr
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -29,8 +29,8 @@ class Recipe(NamedTuple):
 
     name: str  # of its file
     train: Callable[..., tuple[dict, dict]]
-    settings: dict[str, object]
-    data: Callable[[Split, Split], dict[str, object]]  # of training and test images
+    settings: dict[str, Any]
+    data: Callable[[Split, Split], dict[str, Any]]  # of training and test images
     epochs: tuple[int, ...]  # of each profile
     keep: tuple[str, ...] | None = None  # the networks whose weights some chapter needs
     watched: int = 0  # the number of noise vectors decoded after every epoch
@@ -50,7 +50,7 @@ def epochs(name: str) -> dict[str, int]:
     return dict(zip(PROFILES, RECIPES[name]().epochs, strict=True))
 
 
-def settings(name: str, **network: object) -> dict[str, object]:
+def settings(name: str, **network: Any) -> dict[str, Any]:
     """Builders and training settings of a shared model, without its data, epochs and seed.
 
     ``network`` overrides settings of the network.
@@ -65,7 +65,7 @@ def training(
     epochs: int | None = None,
     seed: int | None = None,
     keep: tuple[str, ...] | None = None,
-    **network: object,
+    **network: Any,
 ) -> Trained:
     """Weights and history of a model of RECIPES.
 
@@ -87,7 +87,7 @@ def training(
 
 
 def shared(
-    name: str, book: Book, *, epochs: int | None = None, seed: int | None = None, **network: object
+    name: str, book: Book, *, epochs: int | None = None, seed: int | None = None, **network: Any
 ) -> tuple[nn.Module, Trained]:
     """A model of RECIPES in evaluation mode (for a GAN, the generator), and its ``training``."""
     done, builders = training(name, book, epochs=epochs, seed=seed, **network), settings(name, **network)
@@ -174,7 +174,7 @@ def cnn() -> Recipe:
 
 
 @recipe
-def autoencoder(**network: object) -> Recipe:
+def autoencoder(**network: Any) -> Recipe:
     """Of 02, with two latent dimensions; takes images from ``data.unit``."""
     from lib.models.autoencoder import Autoencoder
     from lib.training.autoencoder import train_autoencoder
@@ -202,7 +202,7 @@ def narrow_autoencoder(dimension: int = 2) -> Recipe:
 
 
 @recipe
-def conv_autoencoder(**network: object) -> Recipe:
+def conv_autoencoder(**network: Any) -> Recipe:
     """Of 16, with ten latent dimensions."""
     from lib.models.autoencoder import ConvAutoencoder
     from lib.training.autoencoder import train_autoencoder
@@ -212,7 +212,7 @@ def conv_autoencoder(**network: object) -> Recipe:
 
 
 @recipe
-def vae(**network: object) -> Recipe:
+def vae(**network: Any) -> Recipe:
     """Of 04, with twenty latent dimensions."""
     from lib.models.vae import VAE
     from lib.training.vae import train_vae, vae_step

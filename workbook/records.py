@@ -197,7 +197,7 @@ def _joined(entries: Sequence[tuple[Mapping, int]]) -> dict:
 
 def half_digit(number: float, decimals: int | None = None) -> float:
     """Half a unit of the last printed digit: 0.98 means any value from 0.975 to 0.985."""
-    exponent = -decimals if decimals is not None else Decimal(str(number)).as_tuple().exponent
+    exponent = -decimals if decimals is not None else int(Decimal(str(number)).as_tuple().exponent)
     return 0.5 * 10.0**exponent
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import optuna
 from optuna.study import MaxTrialsCallback
@@ -37,7 +38,7 @@ def search(
     first: dict | None = None,
     sampler: str = "tpe",
     seed: int = 0,
-    **settings: object,
+    **settings: Any,
 ) -> optuna.Study:
     """Search ``space`` {parameter: candidates} for the choice with the lowest value.
 
@@ -70,7 +71,7 @@ def search(
     return study
 
 
-def _kept(**asked: object) -> tuple[dict, dict]:
+def _kept(**asked: Any) -> tuple[dict, dict]:
     """A search in the form of a training function: no weights, and the trials of the study as its history."""
     study = _searched(**asked)
     trials = [
@@ -94,7 +95,7 @@ def _searched(
     first: dict | None,
     sampler: str,
     seed: int,
-    settings: dict[str, object],
+    settings: dict[str, Any],
 ) -> optuna.Study:
     """The study of a search after ``trials`` are finished."""
     study = _open(name, evaluate, [space, first, sampler, seed, settings])
@@ -118,7 +119,7 @@ def _searched(
         with checkpoints(cache_dir() / "none", every=math.inf):
             return evaluate(report, **choice, **settings)
 
-    def prepare(study: optuna.Study, _: object = None) -> None:
+    def prepare(study: optuna.Study, _: Any = None) -> None:
         taken = sum(t.state != TrialState.FAIL for t in study.get_trials(deepcopy=False))
         draw = seed * 1_000_003 + taken  # does not depend on which process drew the earlier trials
         if sampler == "tpe":
@@ -161,7 +162,7 @@ def _open(name: str, evaluate: Callable, about: list) -> optuna.Study:
             if not left:
                 raise _unusable(error) from error
             time.sleep(0.1 + os.getpid() % 10 / 20)  # different waits for different processes
-    return optuna.create_study(storage=storage, study_name=f"{name}-{key[:16]}", load_if_exists=True)
+    return optuna.create_study(storage=storage, study_name=f"{name}-{key[:16]}", load_if_exists=True)  # pyrefly: ignore
 
 
 def _unusable(error: Exception) -> ValueError:

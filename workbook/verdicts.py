@@ -24,7 +24,7 @@ import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lib.metrics import intervals
 from workbook.claims import weigh
@@ -198,7 +198,7 @@ def _measured(
     item: Mapping, entry: Mapping | None, closed: str, pools: Mapping, family: int, undemonstrated: Collection
 ) -> Verdict:
     """The verdict on the numbers of an item; ``family`` is the number of rows of the table that it is one row of."""
-    if not {"value", "runs"} & set(entry or ()):
+    if entry is None or not {"value", "runs"} & set(entry):
         return Verdict("not yet", "no value was recorded")
     target, runs = targets(item), entry.get("runs") or [entry["value"]]
     marks = ["read off a plot"] if item.get("read_off") else []
@@ -295,7 +295,7 @@ def by_chance(misses: int, of: int) -> float:
     return float(binom.sf(misses - 1, of, LEVEL))
 
 
-def _side(item: Mapping, name: tuple, value: object, band: Mapping, far: bool = False) -> str:
+def _side(item: Mapping, name: tuple, value: Any, band: Mapping, far: bool = False) -> str:
     """ "" if a number agrees with our runs; otherwise how ours are: lower, higher or different."""
     if "values" in band:
         return "" if band["values"] == [str(value)] else "different"
@@ -339,7 +339,7 @@ def _nearest_rival(item: Mapping, entry: Mapping, target: Mapping, bands: Mappin
     return f"{what}{shown}, {'inside' if inside else 'outside'}", inside, away
 
 
-def _distance(number: object, band: Mapping) -> float:
+def _distance(number: Any, band: Mapping) -> float:
     if "values" in band:
         return 0.0 if band["values"] == [str(number)] else math.inf
     half = (band["high"] - band["low"]) / 2
@@ -413,7 +413,7 @@ def beaten(item: Mapping, entry: Mapping | None) -> str:
     return f"beaten by {min(gains):.3g}" if gains else ""
 
 
-def leaves(value: object, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
+def leaves(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     """{path: number or text} of nested lists and dicts. A table {columns, rows} is named by its first column."""
     if isinstance(value, Mapping) and {"columns", "rows"} <= set(value) and isinstance(value["rows"], list):
         head, *columns = value["columns"]
@@ -425,7 +425,7 @@ def leaves(value: object, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], o
     return {} if value is None else {path: value}
 
 
-def targets(item: Mapping) -> dict[tuple[str, ...], object]:
+def targets(item: Mapping) -> dict[tuple[str, ...], Any]:
     """The reported numbers with which ours are compared."""
     target = leaves(item.get("comparable", item.get("reported")))
     judged = item.get("judged")
@@ -543,7 +543,7 @@ def cut(text: str, limit: int = 160) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _short(value: object) -> str:
+def _short(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_short(v)}" for k, v in value.items())
     if isinstance(value, list):

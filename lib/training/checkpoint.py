@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -74,7 +75,7 @@ class Checkpoint:
             yield
             return
 
-        def note(*_: object) -> None:
+        def note(*_: Any) -> None:
             self.interrupted = True
             signal.signal(signal.SIGINT, before)
 
@@ -91,6 +92,7 @@ class Checkpoint:
 
         Raises Interrupted afterwards, if somebody has interrupted the training.
         """
+        assert self.path is not None, "write only when due"
         buffer = io.BytesIO()
         torch.save(state, buffer)  # keeps the memory layout of tensors, on which torch's fused optimisers depend
         write_atomic(self.path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
@@ -108,7 +110,7 @@ class Checkpoint:
         return torch.load(io.BytesIO(content), weights_only=True)
 
 
-def captured(parts: dict[str, object]) -> dict[str, object]:
+def captured(parts: dict[str, Any]) -> dict[str, Any]:
     """The states of networks, learners (anything with a ``state_dict``) and random generators, by name."""
     return {
         name: part.get_state() if isinstance(part, torch.Generator) else part.state_dict()
@@ -116,7 +118,7 @@ def captured(parts: dict[str, object]) -> dict[str, object]:
     }
 
 
-def restored(parts: dict[str, object], states: dict[str, object]) -> None:
+def restored(parts: dict[str, Any], states: dict[str, Any]) -> None:
     """Load ``states``, as returned by ``captured``, into the parts."""
     for name, part in parts.items():
         if isinstance(part, torch.Generator):

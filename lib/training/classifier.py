@@ -59,7 +59,7 @@ def train_classifier(
 
     own = {"parts": {"shifts": shifts}, "title": "classifier", "seed": seed}
     options = {"optimiser": "adamw"} | options
-    seen, history = train_networks({"network": network}, learn, len(train), measure, evaluate_on, **own, **options)
+    seen, history = train_networks({"network": network}, learn, len(train), measure, evaluate_on, **own, **options)  # pyrefly: ignore
     return weights(network) | seen, history
 
 
@@ -95,7 +95,7 @@ def train_stack(
     products during training; evaluation always uses float32.
     """
     on = device()
-    stack = FeedForwardStack([seeded(partial(FeedForward, hidden, a), seed) for a, _ in networks]).to(on)
+    stack = FeedForwardStack([seeded(partial(FeedForward, hidden, a), seed) for a, _ in networks]).to(on)  # pyrefly: ignore
     rates = torch.tensor([rate for _, rate in networks], device=on)
     inputs, labels = prepare(train.images).to(on), train.labels.to(on)
 
@@ -131,7 +131,7 @@ def evaluate_stack(stack: FeedForwardStack, split: Split, prepare: Prepare) -> t
             logits = stack(prepare(x).to(on))
             losses = losses + _losses(logits, y) * len(y)
             hits = hits + (logits.argmax(2) == y).sum(1)
-    return (losses / len(split)).tolist(), (hits / len(split)).tolist()
+    return (losses / len(split)).tolist(), (hits / len(split)).tolist()  # pyrefly: ignore
 
 
 def _losses(logits: Tensor, y: Tensor) -> Tensor:

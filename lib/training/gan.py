@@ -152,10 +152,10 @@ class Average:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.network.parameters()), list(network.parameters()), 1 - keep)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         return {"network": self.network.state_dict(), "steps": self.steps}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.steps = state["steps"]
 
@@ -232,7 +232,7 @@ def train_gan(
         prefix="",
         whole_batches=True,
         seed=seed,
-        **options,
+        **options,  # pyrefly: ignore
     )
     state = {f"generator.{name}": tensor for name, tensor in weights(measured(stream(seed, PROBE))).items()}
     state |= {f"discriminator.{name}": tensor for name, tensor in weights(D).items()}

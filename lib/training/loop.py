@@ -9,6 +9,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class Learner:
             raise ValueError(f"unknown optimiser {optimiser!r}; choose one of {', '.join(OPTIMISERS)}")
         fused = {} if optimiser == "rmsprop" else {"fused": True}  # RMSprop has no fused kernel
         self.weights = [weight for weight in network.parameters() if weight.requires_grad]
-        self.optimiser = OPTIMISERS[optimiser](self.weights, lr, **fused, **(settings or {}))
+        self.optimiser = OPTIMISERS[optimiser](self.weights, lr, **fused, **(settings or {}))  # pyrefly: ignore
         self.schedule = None
         if decay:
             self.schedule = torch.optim.lr_scheduler.StepLR(self.optimiser, decay, 0.1)
@@ -85,12 +86,12 @@ class Learner:
         if self.schedule:
             self.schedule.step()
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """The states of the optimiser and its schedule."""
         schedule = self.schedule.state_dict() if self.schedule else {}
         return {"optimiser": self.optimiser.state_dict(), "schedule": schedule}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the states that ``state_dict`` returned."""
         self.optimiser.load_state_dict(state["optimiser"])
         if self.schedule:
@@ -103,11 +104,11 @@ def fit(
     *,
     epochs: int,
     batch_size: int,
-    parts: dict[str, object],
+    parts: dict[str, Any],
     seed: int = 0,
     title: str = "training",
     prefix: str = "",
-    evaluate: Callable[[int], dict[str, object]] | None = None,
+    evaluate: Callable[[int], dict[str, Any]] | None = None,
     after_epoch: Callable[[int, History], None] | None = None,
     whole_batches: bool = False,
     trace_every: int | None = None,
@@ -162,7 +163,7 @@ def fit(
                     history[prefix + name].append(_finite(value, prefix + name, epoch))
                 history[f"{prefix}seconds"].append(stamps[-1] - stamps[0])
                 for start in range(0, steps, trace_every) if trace_every else ():
-                    end = min(start + trace_every, steps)
+                    end = min(start + trace_every, steps)  # pyrefly: ignore
                     for name, value in _means(logs[start:end], sizes[start:end]).items():
                         history[f"trace_{name}"].append(value)
                     history["trace_seconds"].append(stamps[end] - stamps[start])
@@ -180,7 +181,7 @@ def _means(logs: list[dict[str, Tensor]], sizes: Tensor) -> dict[str, float | li
     return {name: (share @ torch.stack([log[name] for log in logs]).float().cpu()).tolist() for name in logs[0]}
 
 
-def _finite(value: object, name: str, epoch: int) -> object:
+def _finite(value: Any, name: str, epoch: int) -> Any:
     numbers = value if isinstance(value, list) else [value]
     for number in numbers:
         if isinstance(number, float) and not math.isfinite(number):

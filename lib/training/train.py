@@ -16,7 +16,7 @@ def train_networks(
     measure: Callable[[Any], dict[str, float]],
     evaluate_on: dict[str, Any],
     *,
-    parts: dict[str, object],
+    parts: dict[str, Any],
     seed: int,
     epochs: int,
     batch_size: int,
@@ -62,8 +62,8 @@ def train_networks(
     }
     first = next(iter(networks.values()))
 
-    def evaluate(epoch: int) -> dict[str, object]:
-        found: dict[str, object] = {}
+    def evaluate(epoch: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
         for name, given in evaluate_on.items() if epoch % evaluate_every == 0 or epoch == epochs else ():
             found |= {f"{name}_{key}": value for key, value in measure(given).items()}
         return found | ({"watched": watched(watch, shown() if shown else first)} if watch else {})

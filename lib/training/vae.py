@@ -35,7 +35,7 @@ def vae_step(
     reconstruction = sum(reconstruction_loss(vae.decode(z), x).mean() for z in samples) / len(samples)
     kl = kl_to_prior(mean, log_variance).sum(1).mean()
     learner.descend(reconstruction + beta * kl)
-    return {"reconstruction": reconstruction, "kl": kl}
+    return {"reconstruction": reconstruction, "kl": kl}  # pyrefly: ignore
 
 
 def train_vae(
@@ -65,7 +65,7 @@ def train_vae(
         return step(vae, inputs[index], draw, learner)
 
     def measure(images: Tensor) -> dict[str, float]:
-        return dict(zip(("reconstruction", "kl"), negative_elbo(vae, images, seed), strict=True))
+        return dict(zip(("reconstruction", "kl"), negative_elbo(vae, images, seed), strict=True))  # pyrefly: ignore
 
     own = {"parts": {"noise": noise}, "title": "VAE", "seed": seed}
     seen, history = train_networks({"vae": vae}, learn, len(inputs), measure, evaluate_on, **own, **options)

@@ -117,7 +117,7 @@ def test_processes_share_a_study(tmp_path, monkeypatch):
         "from workbook.search import search\nfrom test_search import counted, SPACE\n"
         f"search('a', counted, SPACE, trials=8, sampler='random', log={log!r})"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests/workbook")}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests/workbook'}"}
     running = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment) for _ in range(2)]
     assert [process.wait(timeout=240) for process in running] == [0, 0]
     study = search("a", counted, SPACE, trials=8, sampler="random", log=log)

@@ -54,7 +54,7 @@ def device() -> list[str]:
         return [f"{error}. To use one thread: unset WORKBOOK_THREADS"]
     about = compute.environment() | {"torchvision": torchvision.__version__.split("+")[0]}
     about["cores"] = f"{cores()}, enough for {whole_machine(threads())} notebooks at a time"
-    about["runs in"] = HOME
+    about["runs in"] = str(HOME)
     for name, value in about.items():
         print(f"{name.replace('_', ' '):15} {value}")
     return gpu() if compute.device().type == "cuda" else []

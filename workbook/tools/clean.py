@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from lib.atomic import write_atomic
 from workbook.paths import NOTEBOOKS
@@ -29,11 +30,11 @@ def clean(notebook: dict) -> dict:
     cells = []
     for i, cell in enumerate(notebook["cells"]):
         tags = _tags(cell)
-        kept = {"cell_type": cell["cell_type"], "id": cell.get("id", f"cell-{i}")}
-        kept["metadata"] = {"tags": tags} if tags else {}
+        metadata: dict[str, Any] = {"tags": tags} if tags else {}
+        kept = {"cell_type": cell["cell_type"], "id": cell.get("id", f"cell-{i}"), "metadata": metadata}
         if cell["cell_type"] == "code":
             if COLLAPSED & set(tags):
-                kept["metadata"]["jupyter"] = {"source_hidden": True}
+                metadata["jupyter"] = {"source_hidden": True}
             checked = "check" in tags and cell["outputs"]
             kept["execution_count"] = i if checked else None
             kept["outputs"] = [o for o in cell["outputs"] if _is_text(o)] if checked else []

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from workbook.paths import HOME, ROOT
 
@@ -36,7 +37,7 @@ def papermill() -> ModuleType:
     return papermill
 
 
-def check_parameters(path: Path, parameters: dict[str, object]) -> None:
+def check_parameters(path: Path, parameters: dict[str, Any]) -> None:
     """Raise RunError if the notebook's parameters cell lacks one of these names, or lacks profile or seed.
 
     papermill itself only warns about an unknown name, and runs the notebook with its defaults.
@@ -89,7 +90,7 @@ def own_kernel(manager: type) -> type:
     return type("Own", (manager,), {"kernel_spec": KernelSpec(**get_kernel_dict())})
 
 
-def execute(path: Path, copy: Path, parameters: dict[str, object], out: Path) -> None:
+def execute(path: Path, copy: Path, parameters: dict[str, Any], out: Path) -> None:
     """Execute a notebook that writes its results to ``out``; write the executed copy even if a cell fails.
 
     Raises papermill's PapermillExecutionError for a cell that failed, RunError if the kernel died.
@@ -101,7 +102,7 @@ def execute(path: Path, copy: Path, parameters: dict[str, object], out: Path) ->
         kernels = []
 
         class Kernel(own_kernel(AsyncKernelManager)):
-            def __init__(self, **settings: object):
+            def __init__(self, **settings: Any):
                 super().__init__(**settings)
                 kernels.append(self)
 
@@ -147,7 +148,7 @@ def _interrupting(kernels: list) -> Iterator[None]:
         with suppress(ProcessLookupError):
             os.kill(kernels[0].provisioner.pid, number)
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: Any) -> None:
         if not kernels or not kernels[0].has_kernel:
             raise KeyboardInterrupt
         send(signal.SIGINT)

@@ -13,7 +13,7 @@ def refusal(version: tuple, system: str, machine: str) -> str:
     """Why the packages cannot be installed, and what to do; empty if they can."""
     project = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "pyproject.toml")
     with open(project, encoding="utf-8") as file:
-        oldest, beyond = map(int, re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', file.read()).groups())
+        oldest, beyond = map(int, re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', file.read()).groups())  # pyrefly: ignore
     if system == "Darwin" and machine == "x86_64":
         return (
             "PyTorch is no longer published for Intel Macs. A Linux container works there: "

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,10 +20,10 @@ from workbook.tools.kernel import execute
 
 TOLERANCE = 0.05  # of a loss, relative
 LOSSES = ("loss", "reconstruction", "kl")  # endings of the names of losses in a history
-Training = tuple[dict[str, torch.Tensor], dict[str, object]]
+Training = tuple[dict[str, torch.Tensor], dict[str, Any]]
 
 
-def compared(now: Training, then: Training) -> dict[str, object]:
+def compared(now: Training, then: Training) -> dict[str, Any]:
     """Compare two runs of the same training.
 
     ``equal`` says whether they are identical to the byte. ``weights``, ``history`` and ``loss`` are the largest
