@@ -110,6 +110,8 @@ def test_rows_of_one_kind_share_their_spread_and_a_training_counts_once():
     records = {"a": runs(0.979, 0.980, 0.981), "b": runs(0.969, 0.971, 0.970), "c": runs(0.979, 0.980, 0.981)}
     found = judge_all(rows, records)["a"].numbers["value"]
     assert (found["spread"], found["degrees"]) == pytest.approx((0.001, 4)), "c repeats a"
+    records["b"]["otherwise"] = {"E03": [0.959, 0.961, 0.960]}
+    assert judge_all(rows, records)["a"].numbers["value"]["degrees"] == 6, "trainings at other settings are of one kind"
     records["d"], rows["d"] = runs(0.9, 0.95, 0.99), rows["a"]
     alone = judge_all(rows, records)["a"].numbers["value"]
     assert alone["degrees"] == 2, "spreads that differ are not pooled"
@@ -156,6 +158,15 @@ def test_of_many_numbers_as_many_may_miss_as_chance_explains(misses, word):
     assert measured(theirs, ours, rivals=far).word == word
     theirs["0"] = 99.0
     assert measured(theirs, ours, rivals=far).word == "not reproduced", "nor may one lie far outside"
+
+
+def test_the_rival_that_is_named_is_the_one_inside():
+    ours = runs(*({f"{i}": 1.0 + e for i in range(6)} for e in (-0.1, 0.0, 0.1)))
+    half = intervals.quantile(2) * 0.1 * math.sqrt(4 / 3)
+    same = dict.fromkeys("012345", 1.0)
+    passes, fails = same | {"0": 1 + 1.5 * half}, same | {"0": 1 + 1.3 * half, "1": 1 + 1.3 * half}
+    named = [{"value": value, "what": what, "from": "it"} for what, value in (("b", fails), ("a", passes))]
+    assert measured(same, ours, rivals=named).rival == "a (it), inside"
 
 
 def table(*reported, rival=0.5, kind="table"):
