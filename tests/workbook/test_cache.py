@@ -31,7 +31,7 @@ def _nothing_released(monkeypatch, tmp_path):
 
 
 def train(log, n=3, seed=0):
-    with open(log, "a") as file:
+    with open(log, "a", encoding="utf-8") as file:
         file.write("trained\n")
     return {"w": torch.full((2,), float(n)), "b": torch.tensor(seed)}, {"loss": [1.0 / n], "steps": [(1, 2)]}
 
@@ -44,7 +44,7 @@ def log(tmp_path):
 
 
 def times(log):
-    return len(log.read_text().splitlines())
+    return len(log.read_text("utf-8").splitlines())
 
 
 def files():
@@ -177,7 +177,7 @@ def foreign_safetensors_with_a_head(file):
 
 
 def not_safetensors(file):
-    file.write_text("<html>404: not found</html>")
+    file.write_text("<html>404: not found</html>", "utf-8")
 
 
 def of_another_training(file):
@@ -269,9 +269,11 @@ if __name__ == "__main__":
 
 def start(tmp_path, log, pause, **environment):
     script = tmp_path / "slow_probe.py"
-    script.write_text(SLOW)
+    script.write_text(SLOW, "utf-8")
     settings = {**os.environ, "PAUSE": str(pause), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.Popen([sys.executable, str(script), str(log)], env=settings, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, str(script), str(log)], env=settings, stderr=subprocess.PIPE, encoding="utf-8"
+    )
 
 
 def waited_for(condition, process):
@@ -520,7 +522,7 @@ def test_a_result_has_the_same_name_whether_or_not_the_training_inside_it_ran_in
 
 
 def train_two(log):
-    with open(log, "a") as file:
+    with open(log, "a", encoding="utf-8") as file:
         file.write("trained\n")
     names = ("generator.w", "generator.b", "generators.w", "discriminator.w", "watched")
     return {name: torch.ones(1) for name in names}, {"loss": [0.5]}
@@ -566,7 +568,7 @@ def on_disk(tmp_path, monkeypatch):
     import importlib
 
     file = tmp_path / "loaded_probe.py"
-    file.write_text("import torch\ndef train(n):\n    return {'w': torch.full((1,), 2.0 * n)}, {}\n")
+    file.write_text("import torch\ndef train(n):\n    return {'w': torch.full((1,), 2.0 * n)}, {}\n", "utf-8")
     os.utime(file, (fingerprint.STARTED - 9,) * 2)
     monkeypatch.syspath_prepend(tmp_path)
     sys.modules.pop("loaded_probe", None)
@@ -580,7 +582,7 @@ def test_code_edited_after_it_was_loaded_is_run_but_not_kept(on_disk, capsys):
     probe, file = on_disk
     trained("probe", probe.train, n=1)
     kept = {each: each.read_bytes() for each in cache_dir().iterdir()}
-    file.write_text(file.read_text().replace("2.0", "5.0"))
+    file.write_text(file.read_text("utf-8").replace("2.0", "5.0"), "utf-8")
     os.utime(file, (fingerprint.STARTED + 9,) * 2)
     assert trained("probe", probe.train, n=1).state["w"].tolist() == [2.0]
     assert {each: each.read_bytes() for each in cache_dir().iterdir()} == kept

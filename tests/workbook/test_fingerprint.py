@@ -765,7 +765,7 @@ def test_a_class_without_methods_counts_with_what_it_is_made_of():
 def helper(folder, source, monkeypatch, when=-9.0):
     """Import a file that lies beside the notebook, last edited so many seconds after this process began."""
     file = folder / "my_probe.py"
-    file.write_text(textwrap.dedent(source))
+    file.write_text(textwrap.dedent(source), "utf-8")
     os.utime(file, (fingerprints.STARTED + when,) * 2)
     monkeypatch.syspath_prepend(folder)
     sys.modules.pop("my_probe", None)
@@ -803,7 +803,7 @@ def test_a_helper_file_outside_lib_is_followed(tmp_path, monkeypatch):
 
 def test_a_helper_that_is_imported_inside_a_function_is_refused(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "unseen_probe.py").write_text("x = 1")
+    (tmp_path / "unseen_probe.py").write_text("x = 1", "utf-8")
     with pytest.raises(TypeError, match="imports unseen_probe in its body: move the import to the top"):
         key("def train(n):\n    import unseen_probe\n    return unseen_probe.x")
     assert key("def train(n):\n    import scipy.stats, math\n    from sklearn import manifold\n    return n")

@@ -439,6 +439,15 @@ def test_ctrl_c_says_once_what_is_kept_and_lets_a_training_write_its_checkpoint(
     assert not list((copy / "build").glob(".scratch-*"))
 
 
+def test_ctrl_c_while_processes_start_is_no_traceback(tmp_path):
+    process = start(make_checkout(tmp_path / "copy", n30_slow=SLOW), "figures", "--profile", "smoke")
+    assert process.stdout.readline().startswith("1 of 1 notebooks to run")
+    time.sleep(0.3)  # Snakemake imports
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert output.splitlines() == ["interrupted; finished notebooks and models are kept"]
+
+
 def test_a_kernel_that_does_not_heed_ctrl_c_is_killed(here, monkeypatch):
     deaf = "import os, signal, time\nsignal.signal(signal.SIGINT, lambda *_: None)\n"
     ctrl_c = "os.kill(os.getppid(), signal.SIGINT)\n"

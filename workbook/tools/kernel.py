@@ -5,6 +5,7 @@ The kernel reads no startup file or configuration of IPython and no matplotlibrc
 """
 
 import difflib
+import logging
 import os
 import signal
 import sys
@@ -98,30 +99,30 @@ def execute(path: Path, copy: Path, parameters: dict[str, Any], out: Path) -> No
     from jupyter_client import AsyncKernelManager
     from traitlets.config import Config
 
-    with scratch() as name, _set(environment(out, Path(name))):
-        kernels = []
+    kernels, begun = [], []
 
-        class Kernel(own_kernel(AsyncKernelManager)):
-            def __init__(self, **settings: Any):
-                super().__init__(**settings)
-                kernels.append(self)
+    class Kernel(own_kernel(AsyncKernelManager)):
+        def __init__(self, **settings: Any):
+            super().__init__(**settings)
+            kernels.append(self)
 
-        with _interrupting(kernels):
-            try:
-                papermill().execute_notebook(
-                    str(path),
-                    str(copy),
-                    parameters=parameters,
-                    kernel_name="python3",
-                    kernel_manager_class=Kernel,
-                    cwd=str(ROOT),
-                    progress_bar=False,
-                    stderr_file=sys.stderr,
-                    config=Config(KernelManager=sockets(Path(name)) | {"shutdown_wait_time": GRACE}),
-                )
-            except RuntimeError as error:  # nbclient's DeadKernelError, or a kernel that never answered
-                why = f"its kernel died ({error}); the machine may have run out of memory"
-                raise RunError(f"{path.stem}: {why}") from error
+    with scratch() as name, _set(environment(out, Path(name))), _interrupting(kernels, begun):
+        try:
+            papermill().execute_notebook(
+                str(path),
+                str(copy),
+                parameters=parameters,
+                kernel_name="python3",
+                kernel_manager_class=Kernel,
+                on_cell_start=lambda cell, cell_index: begun.append(cell_index),
+                cwd=str(ROOT),
+                progress_bar=False,
+                stderr_file=sys.stderr,
+                config=Config(KernelManager=sockets(Path(name)) | {"shutdown_wait_time": GRACE}),
+            )
+        except RuntimeError as error:  # nbclient's DeadKernelError, or a kernel that never answered
+            why = f"its kernel died ({error}); the machine may have run out of memory"
+            raise RunError(f"{path.stem}: {why}") from error
 
 
 @contextmanager
@@ -137,32 +138,39 @@ def _set(variables: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupting(kernels: list) -> Iterator[None]:
+def _interrupting(kernels: list, begun: list) -> Iterator[None]:
     """Within this block, Ctrl-C interrupts the running cell, and KeyboardInterrupt is raised when it has ended.
 
-    A kernel is in a process group of its own, which Ctrl-C does not reach. One that goes on after GRACE is killed.
+    A kernel is in a process group of its own, which Ctrl-C does not reach. One that has not ``begun`` a cell, or goes
+    on after GRACE, is killed. SIGTERM, with which a scheduler ends a run, does the same, and raises SystemExit.
     """
-    killers = []
+    received = []
 
     def send(number: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(kernels[0].provisioner.pid, number)
 
-    def interrupt(*_: Any) -> None:
-        if not kernels or not kernels[0].has_kernel:
-            raise KeyboardInterrupt
-        send(signal.SIGINT)
-        killers.append(threading.Timer(GRACE, send, [signal.SIGKILL]))
-        killers[-1].start()
+    def end() -> BaseException:
+        return KeyboardInterrupt() if received[0] == signal.SIGINT else SystemExit(128 + received[0])
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    def interrupt(number: int, _: Any) -> None:
+        received.append(number)
+        if not kernels or not kernels[0].has_kernel:
+            raise end()
+        if len(received) == 1:
+            logging.getLogger("papermill").setLevel(logging.CRITICAL)  # it would report the end of the kernel
+            send(signal.SIGINT if begun else signal.SIGKILL)
+            killer.start()
+
+    killer = threading.Timer(GRACE, send, [signal.SIGKILL])
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except Exception as error:
-        if killers:
-            raise KeyboardInterrupt from error
+        if received:
+            raise end() from error
         raise
     finally:
-        signal.signal(signal.SIGINT, before)
-        for killer in killers:
-            killer.cancel()
+        killer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)

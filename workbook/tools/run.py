@@ -10,12 +10,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -202,17 +203,39 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
 
 
 def _until_it_ends(command: list[str], threads: int) -> int:
-    """Run Snakemake; returns its exit code. Ctrl-C reaches it too: KeyboardInterrupt is raised when all has ended."""
-    process, interrupted = subprocess.Popen(command, cwd=ROOT, env=_environment(threads)), False
-    while True:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:
-            interrupted = True
-            continue
-        if interrupted:
+    """Run Snakemake and all that it starts in a process group of their own; returns its exit code.
+
+    Ctrl-C then reaches only this process, which ends the others in order, and raises KeyboardInterrupt.
+    """
+    group = []
+
+    def end(*_: Any) -> None:
+        if len(group) == 1:
+            group.append("ended")
+            os.killpg(group[0], signal.SIGTERM)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, end) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+    try:
+        process = subprocess.Popen(command, cwd=ROOT, env=_environment(threads), process_group=0)
+        group.append(process.pid)
+        code = process.wait()
+        if len(group) > 1:
+            _wait_for_group(process.pid)
             raise KeyboardInterrupt
         return code
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _wait_for_group(group: int, seconds: float = 2 * kernel.GRACE) -> None:
+    """Wait until no process of this group is left, but not for long."""
+    deadline = time.monotonic() + seconds
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(group, 0)
+            time.sleep(0.05)
 
 
 def _stamp(profile: str, seed: int, notebook: str) -> int:
@@ -391,8 +414,7 @@ def main() -> int:
         print(f"error: {error.filename} cannot be written; for a folder of your own: export WORKBOOK_HOME=~/workbook")
         return 1
     except KeyboardInterrupt:
-        if arguments.command == "figures":  # which runs the others
-            print("interrupted; finished notebooks and models are kept", file=sys.stderr)
+        print("interrupted; finished notebooks and models are kept", file=sys.stderr)
         return 130
 
 
