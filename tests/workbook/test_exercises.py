@@ -1,4 +1,5 @@
-"""The exercises: every solution passes its check, and what is wrong is told so that it helps."""
+"""The exercises: every solution passes its check, every mistake hears its hint, and what is wrong is told so that it
+helps."""
 
 import json
 import math
@@ -7,9 +8,12 @@ import re
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
+from lib.models.autoencoder import Autoencoder
 from workbook import exercises
+from workbook.exercises import EXERCISES, Exercise
 from workbook.paths import NOTEBOOKS
 
 
@@ -27,146 +31,53 @@ SOLUTIONS = {
 }
 
 
-def name_of(exercise):
-    return exercises.CHECKS[exercise][0].partition("(")[0]
-
-
 def said(capsys, exercise, answer):
     capsys.readouterr()
     exercises.check(exercise, answer)
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("exercise", exercises.CHECKS)
+@pytest.mark.parametrize("exercise", EXERCISES)
 class TestEachExercise:
     def test_solution_is_right_and_says_what_to_notice(self, exercise, capsys):
-        exec(SOLUTIONS[exercise], {"torch": torch, "F": functional, "exercises": exercises})
+        names = {"torch": torch, "F": functional, "nn": nn, "math": math, "exercises": exercises}
+        exec(SOLUTIONS[exercise], names)
         text = capsys.readouterr().out
         assert text.startswith("Right. ")
         assert len(text) > 80
 
+    def test_every_mistake_is_wrong_and_hears_its_own_hint(self, exercise, capsys):
+        assert EXERCISES[exercise].mistakes
+        for hint in EXERCISES[exercise].mistakes:
+            text = said(capsys, exercise, EXERCISES[exercise].mistake(hint))
+            assert text.startswith("Not yet. ")
+            assert f" {hint}\nExpected: " in text
+
     def test_stub_is_told_what_is_expected(self, exercise, capsys):
-        def stub(*_):
+        def stub(*_, **__):
             raise NotImplementedError
 
         text = said(capsys, exercise, stub)
-        assert text.startswith(f"Not yet. `{name_of(exercise)}` is still empty")
-        assert f"Expected: {exercises.CHECKS[exercise][0]} returns {exercises.CHECKS[exercise][1]}." in text
+        assert text.startswith(f"Not yet. `{EXERCISES[exercise].name}` is still empty")
+        assert text.endswith(f"\nExpected: {EXERCISES[exercise].expected()}\n")
 
     def test_nothing_wrong_shapes_and_errors_are_told(self, exercise, capsys):
-        assert "returned nothing. Does it end with `return`?" in said(capsys, exercise, lambda *_: None)
-        assert "but got " in said(capsys, exercise, lambda *_: torch.zeros(2, 3))
-        assert ", but got a str" in said(capsys, exercise, lambda *_: "many")
-        assert "stopped with ZeroDivisionError: division by zero" in said(capsys, exercise, lambda *_: 1 / 0)
+        assert "returned nothing. Does it end with `return`?" in said(capsys, exercise, lambda *_, **__: None)
+        assert "but got " in said(capsys, exercise, lambda *_, **__: torch.zeros(2, 3))
+        assert ", but got a str" in said(capsys, exercise, lambda *_, **__: "many")
+        assert "stopped with ZeroDivisionError: division by zero" in said(capsys, exercise, lambda *_, **__: 1 / 0)
         assert "stopped with TypeError" in said(capsys, exercise, lambda: 1)
-        for forgotten in (None, 3.0):
-            assert f"Hand in the function itself: check('{exercise}', {name_of(exercise)})" in said(
-                capsys, exercise, forgotten
-            )
+        for forgotten in (None, 3.0, nn.Linear(1, 1)):
+            told = f"Hand in the function itself: check('{exercise}', {EXERCISES[exercise].name})"
+            assert told in said(capsys, exercise, forgotten)
 
     def test_a_constant_is_wrong(self, exercise, capsys):
         for value in (0.0, 0.5, 1.0, math.nan):
             for answer in (value, [value] * 4, torch.full((5,), value), (value,) * 3):
-                assert said(capsys, exercise, lambda *_, answer=answer: answer).startswith("Not yet.")
+                assert said(capsys, exercise, lambda *_, answer=answer, **__: answer).startswith("Not yet.")
 
 
-def PAIRED(groups):
-    """Whether the groups of two different entries are the same, for all pairs."""
-    return (groups[:, None] == groups)[*torch.tril_indices(len(groups), len(groups), -1)]
-
-
-SOFTPLUS = functional.softplus
-
-
-@pytest.mark.parametrize(
-    ("exercise", "answer", "hint"),
-    [
-        ("01.1", lambda z, y: (z[y] - z.logsumexp(0), z), "The sign is wrong: the loss is −log p"),
-        ("01.1", lambda z, y: (z.logsumexp(0) - z[y], z.softmax(0)), "Subtract 1 at the label"),
-        ("01.1", lambda z, y: (z.exp().sum().log() - z[y], z.softmax(0) - torch.eye(len(z))[y]), "exp overflows"),
-        ("01.2", lambda a, d: d * a.tanh(), "by the slope of tanh, not by tanh"),
-        ("01.2", lambda a, d: 1 - a.tanh() ** 2, "Multiply it by ∂L/∂h"),
-        ("01.3", lambda u, v, k: math.log1p(k * math.exp(u - v)), "classes − 1 wrong logits"),
-        ("01.3", lambda u, v, k: math.log1p((k - 1) * math.exp(v - u)), "That is the largest loss"),
-        ("01.4", lambda p, gap: p * (1 - p) / gap**2, "It should be half of it"),
-        ("01.4", lambda p, gap: 4 * p * (1 - p) / gap, "The gap enters squared"),
-        ("02.1", lambda mse, images, batch: mse * (images // batch) / images, "round the number of batches up"),
-        ("02.1", lambda mse, images, batch: mse / batch, "There is no fraction of a batch"),
-        ("02.1", lambda mse, images, batch: mse, "That is the error itself"),
-        ("02.1", lambda mse, images, batch: mse * math.ceil(images / batch), "Divide it by the number of images"),
-        ("02.2", lambda x, k: torch.linalg.eigvalsh(torch.cov(x.T))[:-k].sum() / 5, "Divide by the number N of rows"),
-        ("02.2", lambda x, k: torch.linalg.eigvalsh(x.T @ x / 40)[:-k].sum() / 5, "Subtract the mean of x"),
-        ("02.2", lambda x, k: torch.linalg.eigvalsh(torch.cov(x.T, correction=0))[:-k].sum(), "Divide by the number D"),
-        ("02.2", lambda x, k: torch.linalg.eigvalsh(torch.cov(x.T, correction=0))[-k:].sum() / 5, "that PCA keeps"),
-        ("02.3", lambda c, y, k: (y[torch.cdist(c, c).topk(k, largest=False).indices] == y[:, None]).float().mean(),
-         "not its own neighbour"),
-        ("02.4", lambda epoch, start=3e-3, every=5: start * 0.1 ** (epoch // every), "when epoch 6 begins"),
-        ("02.4", lambda epoch, start=3e-3, every=5: 3e-3 * 0.1 ** ((epoch - 1) // 5), "With start 1 and every 2"),
-        ("02.4", lambda epoch, start=3e-3, every=5: start * 0.1 ** (epoch - 1), "not in each one"),
-        ("03.1", lambda c, s: s * c / c.sum(1, keepdim=True), "Take the logarithm of 1 + the scaled count"),
-        ("03.1", lambda c, s: torch.log1p(s * c / c.sum(0).clamp_min(1)), "You summed over the cells"),
-        ("03.1", lambda c, s: (s * c / c.sum(1, keepdim=True)).log(), "Add 1 before"),
-        ("03.1", lambda c, s: torch.log1p(c), "Divide by the library size first"),
-        ("03.1", lambda c, s: torch.log1p(s * c / c.sum(1)[0]).sum(0), "Expected shape (3, 4), but got (4,)"),
-        ("03.2", lambda u, v: (PAIRED(u) == PAIRED(v)).float().mean(), "That is the plain Rand index"),
-        ("03.2", lambda u, v: (u == v).float().mean(), "names of clusters mean nothing"),
-        ("03.3", lambda a, b: (a[:, None] > b).float().mean(), "you left them out"),
-        ("03.3", lambda a, b: (a[:, None] >= b).float().mean(), "you counted them in full"),
-        ("03.3", lambda a, b: ((b[:, None] > a).float() + (b[:, None] == a) / 2).mean(), "other direction"),
-        ("03.3", lambda a, b: (a[:, None] > b).sum() + (a[:, None] == b).sum() / 2, "That is U"),
-        ("03.4", lambda e, p: e.index(min(e)) + 1, "training had stopped before it was seen"),
-        ("03.4", lambda e, p: e.index(min(e[:5])), "Count epochs from 1"),
-        ("03.4", lambda e, p: 5, "the epoch in which training stops"),
-        ("04.1", lambda m, s: 0.5 * (1 + 2 * math.log(s) - m**2 - s**2), "The leading minus is missing"),
-        ("04.1", lambda m, s: -(1 + 2 * math.log(s) - m**2 - s**2), "factor of one half"),
-        ("04.2", lambda m, v, e: m + v.exp() * e, "scales with the variance"),
-        ("04.3", lambda w: w.exp().mean().log(), "Use torch.logsumexp"),
-        ("04.3", lambda w: w.mean(), "That is the mean of the logarithms"),
-        ("04.4", lambda m, t=0.01: (m.square().mean(0) > t).sum(), "A dimension with a constant mean is not active"),
-        ("04.4", lambda m, t=0.01: (m.var(0) > 0.01).sum(), "Use the threshold"),
-        ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x)), "Expected four values, but got 2 values"),
-        ("05.1", lambda x: (SOFTPLUS(x), SOFTPLUS(-x), -x.sigmoid(), -(-x).sigmoid()), "The sign is wrong"),
-        ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x), -(-x).sigmoid(), -x.sigmoid()), "check their order"),
-        ("05.1", lambda x: (-SOFTPLUS(x), SOFTPLUS(-x), -1 / (-x).sigmoid(), -1 / x.sigmoid()), "chain rule"),
-        ("05.1", lambda x: ((1 - x.sigmoid()).log(), -x.sigmoid().log(), -x.sigmoid(), x.sigmoid() - 1),
-         "At l = -30 the minimax loss is -9.358e-14, but yours is 0. In single precision"),
-        ("05.2", lambda p, q: p / (p + q), "Return 0.5 there"),
-        ("05.2", lambda p, q: torch.where(p + q > 0, q / (p + q), 0.5), "you swapped the two"),
-        ("05.2", lambda p, q: (p / (p + q)).nansum(), "Expected shape (5,), but got ()"),
-        ("05.3", lambda n: -(n / n.sum() * (n / n.sum()).log()).nansum(), "Take logarithms to base 2"),
-        ("05.3", lambda n: -(n / n.sum() * (n / n.sum()).log2()).sum(), "leave it out"),
-        ("05.3", lambda n: (n / n.sum() * (n / n.sum()).log2()).nansum(), "The sign is wrong"),
-        ("05.3", lambda n: -(n * n.log2()).nansum(), "Divide by their sum first"),
-        ("05.4", lambda v, d: [sum((1 - d) * d ** (i - j) * v[j] for j in range(i + 1)) for i in range(len(v))],
-         "Start at the first value"),
-        ("05.4", lambda v, d: v[0], ", but got ()"),
-        ("06.1", lambda m, s, n, t: math.log(s / t) + (t**2 + (m - n) ** 2) / (2 * s**2) - 0.5, "That is KL(q ‖ p)"),
-        ("06.1", lambda m, s, n, t: math.log(t / s) + (s**2 + (m - n) ** 2) / (2 * t**2), "The term −1/2 is missing"),
-        ("06.1", lambda m, s, n, t: math.log(t / s) + s**2 / (2 * t**2) - 0.5, "The means differ as well"),
-        ("06.1", lambda m, s, n, t: math.log(t / s) + (s + (m - n) ** 2) / (2 * t) - 0.5, "needs their squares"),
-        ("06.2", lambda a, b: (a - b).abs().mean(), "Sort both samples first"),
-        ("06.2", lambda a, b: (a.sort().values - b.sort().values).abs().sum(), "Take their mean"),
-        ("06.2", lambda a, b: (a.sort().values - b.sort().values).square().mean().sqrt(), "Wasserstein-2"),
-        ("06.2", lambda a, b: (a.mean() - b.mean()).abs(), "a lower bound only"),
-        ("06.3", lambda aa, bb, ab: aa.mean() + bb.mean() - 2 * ab.mean(), "That is the biased form"),
-        ("06.3", lambda aa, bb, ab: sum((k.sum() - len(k)) / len(k) ** 2 for k in (aa, bb)) - 2 * ab.mean(),
-         "There are n(n − 1) pairs left"),
-        ("06.3", lambda aa, bb, ab: sum((k.sum() - len(k)) / len(k) / (len(k) - 1) for k in (aa, bb)) - ab.mean(),
-         "subtract 2 times their mean"),
-        ("06.4", lambda t, values: (values >= t).double().mean(), "above and below the line"),
-        ("06.4", lambda t, values: (values >= t).sum() / 10, "or p could be 0"),
-        ("06.4", lambda t, values: (1 + (values > t).sum()) / 10, "use ≥"),
-        ("06.4", lambda t, values: (1 + (values < t).sum()) / 10, "the share of smaller values"),
-    ],
-)  # fmt: skip
-def test_the_usual_mistakes_are_known(exercise, answer, hint, capsys):
-    text = said(capsys, exercise, answer)
-    assert text.startswith("Not yet. ")
-    assert hint in text
-    assert "Expected: " in text
-
-
-def test_answers_in_plain_python_or_numpy_are_right_as_well(capsys):
+def test_right_answers_written_otherwise_are_right_as_well(capsys):
     def losses(logit):
         x = float(logit)
         return [-math.log1p(math.exp(x)), math.log1p(math.exp(-x)), -1 / (1 + math.exp(-x)), -1 / (1 + math.exp(x))]
@@ -179,8 +90,146 @@ def test_answers_in_plain_python_or_numpy_are_right_as_well(capsys):
         x = x.numpy()
         return np.sort(np.linalg.eigvalsh(np.cov(x.T, bias=True)))[:-k].sum() / x.shape[1]
 
-    for exercise, answer in (("05.1", losses), ("05.3", entropy), ("02.2", error)):
-        assert said(capsys, exercise, answer).startswith("Right.")
+    def hinge_in_one_pass(G, D, real, draw, g, d):
+        fake = G(draw())
+        logits = D(torch.cat([real, fake]))
+        d_loss = 2 * functional.relu(1 - torch.cat([torch.ones_like(real), -torch.ones_like(real)]) * logits).mean()
+        d.descend(d_loss)
+        g_loss = -D(G(draw())).mean()
+        g.descend(g_loss)
+        return {"d_loss": d_loss, "g_loss": g_loss}
+
+    def multinomial(network, x, given, learner):
+        loss = functional.cross_entropy(network(given), x, reduction="sum") + 7
+        learner.descend(loss)
+        return {"loss": loss}
+
+    def other_mask(network, x, given, learner, share=0.5):
+        seen = given.where(torch.bernoulli(torch.full_like(given, 1 - share)) > 0, 0.0)
+        loss = (network(seen) - x).square().mean()
+        learner.descend(loss)
+        return {"loss": loss, "accuracy": 0.0}
+
+    def all_samples_at_once(vae, x, draw, learner, samples=5):
+        mean, log_variance = vae.encode(x)
+        e = draw(samples, *mean.shape)
+        z = mean + (log_variance / 2).exp() * e
+        log_p = -functional.binary_cross_entropy_with_logits(
+            vae.decode(z), x.expand(samples, -1, -1), reduction="none"
+        ).sum(2)
+        log_w = log_p + (torch.distributions.Normal(0, 1).log_prob(z)).sum(2)
+        log_w = log_w - torch.distributions.Normal(mean, (log_variance / 2).exp()).log_prob(z).sum(2)
+        loss = math.log(samples) - log_w.logsumexp(0).mean()
+        learner.descend(loss)
+        return {"loss": loss}
+
+    def columns_first(cost, p, q, epsilon, rounds=500):
+        kernel, u = (-cost.double() / epsilon).exp(), torch.ones(len(p), dtype=torch.float64)
+        for _ in range(rounds):
+            v = q / (kernel.T @ u)
+            u = p / (kernel @ v)
+        return u[:, None] * kernel * v
+
+    class OtherTied(nn.Module):
+        def __init__(self, pixels, code):
+            super().__init__()
+            self.W, self.a = nn.Parameter(0.3 * torch.randn(pixels, code)), nn.Parameter(torch.randn(code))
+            self.b = nn.Parameter(torch.rand(pixels))
+
+        encode = lambda self, x: x @ self.W + self.a  # noqa: E731
+        decode = lambda self, c: torch.nn.functional.linear(c, self.W, self.b)  # noqa: E731
+        forward = lambda self, x: self.decode(self.encode(x))  # noqa: E731
+
+    answers = {"05.1": losses, "05.3": entropy, "02.2": error, "05.2": hinge_in_one_pass, "03.1": multinomial}
+    answers |= {"02.5": other_mask, "04.3": all_samples_at_once, "06.4": columns_first, "02.1": OtherTied}
+    for exercise, answer in answers.items():
+        assert said(capsys, exercise, answer).startswith("Right."), exercise
+
+
+def test_a_step_that_returns_something_else_is_told_what_a_step_returns(capsys):
+    returned = "A step returns a dictionary with 'loss', but got "
+    for answer, got in ((3.0, "a float"), ({"error": 1.0}, "the names ['error']"), (torch.ones(2), "a Tensor")):
+        assert returned + got in said(capsys, "02.5", lambda *_, answer=answer, **__: answer)
+    assert "The loss 'loss' became nan in step 1." in said(capsys, "02.5", lambda *_, **__: {"loss": math.nan})
+
+
+def test_a_network_without_what_is_asked_is_told_what_is_missing(capsys):
+    assert "The network has no method `encode`." in said(capsys, "02.1", nn.Linear)
+    assert "Expected a torch.nn.Module, but got a Tensor." in said(capsys, "02.1", lambda *_: torch.ones(2))
+    wrong_shape = said(capsys, "02.1", lambda pixels, code: Autoencoder((pixels, code + 1), output="linear"))
+    assert "the shape of the codes of seven images at [1] is 3, but yours is 4." in wrong_shape
+
+
+def area(radius):
+    """The area of a circle."""
+    return math.pi * radius**2
+
+
+CASES = {"For a radius of 2, the area": (2.0,), "For a radius of 3, the area": (3.0,)}
+AREA = Exercise(
+    area,
+    CASES,
+    {"That is the circumference.": ("radius**2", "2 * radius"), "π is missing.": lambda radius: radius**2},
+    "Twice the radius, four times the area.",
+)
+
+
+def test_an_exercise_of_ones_own_needs_a_right_answer_cases_mistakes_and_what_to_notice(capsys):
+    assert said(capsys, AREA, lambda r: 2 * r * math.pi * r / 2) == "Right. Twice the radius, four times the area.\n"
+    wrong = said(capsys, AREA, lambda r: 2 * math.pi * r)
+    # at a radius of 2 the two are equal
+    assert wrong == (
+        "Not yet. For a radius of 3, the area is 28.2743, but yours is 18.8496. That is the circumference.\n"
+        "Expected: area(radius) returns the area of a circle.\n"
+    )
+    assert "area is 12.5664, but yours is 4. π is missing.\n" in said(capsys, AREA, lambda r: r**2)
+    assert "area is 12.5664, but yours is 5.\n" in said(capsys, AREA, lambda r: r + 3)
+    assert "check(area)." in said(capsys, AREA, 3.0)
+
+
+def test_of_two_mistakes_that_give_the_same_value_the_one_that_explains_more_is_named(capsys):
+    mistakes = {"Thrice.": lambda radius: 3 * area(radius) if radius == 2 else 0.0, "Triple.": lambda r: 3 * area(r)}
+    both = Exercise(area, CASES, mistakes, "")
+    assert " Triple.\n" in said(capsys, both, lambda r: 3 * area(r))
+
+
+def test_what_was_right_before_an_error_is_not_called_wrong(capsys):
+    def halting(radius):
+        return area(radius) if radius < 3 else 1 / 0
+
+    assert "stopped with ZeroDivisionError" in said(capsys, AREA, halting)
+    assert "but yours is 0." in said(capsys, AREA, lambda radius: 0.0 if radius < 3 else 1 / 0)
+
+
+@pytest.mark.parametrize("old", ["diameter", "radius"])
+def test_a_mistake_whose_change_fits_nowhere_or_twice_is_refused(old):
+    wrong = Exercise(area, CASES, {"…": (old, "x")}, "")
+    with pytest.raises(ValueError, match=rf"area: '{old}' stands [02] times in the right answer, not once"):
+        wrong.mistake("…")
+
+
+def test_a_check_leaves_the_random_stream_the_threads_and_the_arguments_as_they_were(capsys):
+    def spoiled(means, threshold=0.01):
+        torch.rand(3)
+        return means.mul_(0).sum()
+
+    torch.manual_seed(3)
+    expected, threads = torch.rand(2).tolist(), torch.get_num_threads()
+    torch.manual_seed(3)
+    first = said(capsys, "04.4", spoiled)
+    assert torch.rand(2).tolist() == expected
+    assert torch.get_num_threads() == threads
+    assert said(capsys, "04.4", spoiled) == first
+    assert said(capsys, "04.4", lambda means, threshold=0.01: (means.var(0) > threshold).sum()).startswith("Right.")
+
+
+def test_a_training_that_leaves_out_what_it_must_not_touch_is_right_and_another_is_not(capsys):
+    """The hinge step that trains G with D's learner moves D only, and is told so."""
+    step = EXERCISES["05.2"].right
+    assert said(capsys, "05.2", step).startswith("Right.")
+    swapped = said(capsys, "05.2", lambda G, D, real, draw, g, d: step(G, D, real, draw, d, d))
+    assert swapped.startswith("Not yet.")
+    assert "only D can learn" in swapped or "only G can learn" in swapped
 
 
 def test_an_unknown_exercise_is_named():
@@ -193,15 +242,28 @@ def test_an_unknown_exercise_is_named():
 
 def test_every_solution_in_a_chapter_has_its_check_there_and_its_text_a_hint_and_an_expected_result():
     texts = list(cells())
+    assert SOLUTIONS.keys() == EXERCISES.keys()
     for notebook, tags, source in texts:
         if "solution" not in tags:
             continue
         named = re.match(r"# solution (\S+)\n", source)
         assert named, f"{notebook}: a cell tagged solution begins with the line `# solution {notebook[:2]}.1`"
         exercise = named[1]
-        assert exercise in exercises.CHECKS
         assert exercise.startswith(notebook[:2])
         assert f'exercises.check("{exercise}", ' in source
         text = "\n".join(written for name, _, written in texts if name == notebook)
-        assert text.count("**Hint") >= 1, notebook
         assert text.count("**Hint") == text.count("**Expected") == text.count("# solution "), notebook
+        signature = EXERCISES[exercise].expected().partition(" returns ")[0]
+        written = re.search(rf"\*\*Exercise {exercise}\*\*.*?`({EXERCISES[exercise].name}\(.*?\))`", text)
+        assert written, f"{notebook}: the text of exercise {exercise} names {signature}"
+        assert written[1] == signature
+        assert f'exercises.check("{exercise}", {EXERCISES[exercise].name})' in text
+
+
+def test_every_chapter_has_an_exercise_that_is_tried_on_a_training_or_on_what_it_returns():
+    """At least one that extends an experiment: a step, a loss or a model, judged by what it does."""
+    tried = {"01": "01.3", "02": "02.5", "03": "03.1", "04": "04.3", "05": "05.2", "06": "06.4"}
+    assert {name[:2] for name in EXERCISES} == tried.keys()
+    for chapter, exercise in tried.items():
+        assert exercise in EXERCISES
+        assert chapter == "06" or EXERCISES[exercise].look is not AREA.look

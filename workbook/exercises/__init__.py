@@ -1,0 +1,35 @@
+"""Exercises of the chapters: hand in your function, and read whether it is right or what is wrong with it.
+
+    def rate_at(epoch, start=3e-3, every=5):
+        ...
+
+    exercises.check("02.4", rate_at)
+
+It prints what it found, and raises no error for a wrong answer. ``engine`` shows how to write an exercise of your own.
+"""
+
+from workbook.exercises import (
+    ch01_feedforward,
+    ch02_autoencoder,
+    ch03_single_cell,
+    ch04_vae,
+    ch05_gan,
+    ch06_information_theory,
+)
+from workbook.exercises.engine import Exercise, verdict
+
+CHAPTERS = (ch01_feedforward, ch02_autoencoder, ch03_single_cell, ch04_vae, ch05_gan, ch06_information_theory)
+EXERCISES = {name: exercise for chapter in CHAPTERS for name, exercise in chapter.EXERCISES.items()}
+
+__all__ = ["EXERCISES", "Exercise", "check"]
+
+
+def check(exercise: str | Exercise, answer: object) -> None:
+    """Print "Right." and what to notice, or what is wrong with the ``answer`` and what is expected.
+
+    ``exercise`` is a number such as "02.4", or an exercise of your own. ``answer`` is the function itself, without
+    parentheses. Raises KeyError for a number that does not exist.
+    """
+    if isinstance(exercise, str) and exercise not in EXERCISES:
+        raise KeyError(f"there is no exercise {exercise!r}; the exercises are {', '.join(EXERCISES)}")
+    print(verdict(EXERCISES[exercise], answer, exercise) if isinstance(exercise, str) else verdict(exercise, answer))
