@@ -46,10 +46,10 @@ def _largest(difference: Tensor) -> float:
 
 
 def _look_tied(call: Callable, pixels: int, code: int) -> dict[str, object]:
-    model, x, c = network(call(pixels, code), "encode", "decode"), torch.rand(7, pixels), torch.randn(7, code)
+    model, x = network(call(pixels, code), "encode", "decode"), torch.rand(7, pixels)
     codes, half, zero = model.encode(x), model.encode(x / 2), model.encode(0 * x)
     encoder = torch.autograd.functional.jacobian(model.encode, x[:1]).squeeze()
-    decoder = torch.autograd.functional.jacobian(model.decode, c[:1]).squeeze()
+    decoder = torch.autograd.functional.jacobian(model.decode, codes[:1]).squeeze()
     found = {
         "the shape of the codes of seven images": list(codes.shape),
         "the shape of their reconstructions": list(model(x).shape),
