@@ -27,7 +27,7 @@ import types
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -52,14 +52,14 @@ class _Kept(NamedTuple):
 
     file: str
     tensors: dict[str, str]
-    history: object
+    history: Any
     parts: dict[int, tuple[str, str]]
 
 
 kept: list[_Kept] = []  # all results of kept trainings that this process may use
 
 
-def remember(file: str, state: dict[str, torch.Tensor], history: object) -> None:
+def remember(file: str, state: dict[str, torch.Tensor], history: Any) -> None:
     """From now on, name these tensors, and ``history`` and its entries, by the ``file`` of their training."""
     tensors = {_hash(tensor): name for name, tensor in reversed(state.items())}
     entries = {"": history} | (history if isinstance(history, dict) else {})
@@ -67,7 +67,7 @@ def remember(file: str, state: dict[str, torch.Tensor], history: object) -> None
     kept.append(_Kept(file, tensors, history, parts))
 
 
-def describe(function: Callable, settings: dict[str, object]) -> dict[str, object]:
+def describe(function: Callable, settings: dict[str, Any]) -> dict[str, Any]:
     """Everything that the result of ``function(**settings)`` depends on, as JSON.
 
     The result has the settings by name, including defaults, and ``sources`` {qualified name: hash} of all functions,
@@ -92,12 +92,12 @@ def describe(function: Callable, settings: dict[str, object]) -> dict[str, objec
         raise TypeError("cannot fingerprint an object that contains itself") from None
 
 
-def digest(content: object) -> str:
+def digest(content: Any) -> str:
     """Hash of an object as JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def fingerprint(value: object, sources: dict[str, str]) -> object:
+def fingerprint(value: Any, sources: dict[str, str]) -> Any:
     """A value as JSON that is equal for equal content. Adds the sources of functions and classes to ``sources``.
 
     Raises TypeError for a value that cannot be fingerprinted, and Edited as ``describe`` does.
@@ -144,7 +144,7 @@ def fingerprint(value: object, sources: dict[str, str]) -> object:
     )
 
 
-def _of_builtin(value: object, sources: dict[str, str]) -> object:
+def _of_builtin(value: Any, sources: dict[str, str]) -> Any:
     """The fingerprint of a number, a text or a collection."""
     if _ours(type(value)) and _a_code(type(value)):
         _follow(type(value), sources)  # a subclass of a builtin type, with its own methods
@@ -221,7 +221,7 @@ def _pixels(tensor: torch.Tensor, scaled: Callable, back: Callable) -> torch.Ten
     return pixels
 
 
-def _of_weights(tensors: dict[str, torch.Tensor], sources: dict[str, str]) -> object:
+def _of_weights(tensors: dict[str, torch.Tensor], sources: dict[str, str]) -> Any:
     """The fingerprint of a network's tensors: the kept training that returned all of them, and their names there."""
     hashes = {name: _hash(tensor) for name, tensor in tensors.items()}
     for each in kept if tensors else ():
@@ -236,7 +236,7 @@ def _of_weights(tensors: dict[str, torch.Tensor], sources: dict[str, str]) -> ob
         ) from None
 
 
-def _of_module(network: nn.Module, sources: dict[str, str]) -> object:
+def _of_module(network: nn.Module, sources: dict[str, str]) -> Any:
     """The fingerprint of a network: its classes, its weights, and the other attributes of its layers."""
     kinds = [fingerprint(kind, sources) for kind in {type(layer): None for layer in network.modules()}]
     stored = network.state_dict()
@@ -251,7 +251,7 @@ def _of_module(network: nn.Module, sources: dict[str, str]) -> object:
     return [kinds, repr(network), tensors, attributes, learns]
 
 
-def _of_code(value: object, sources: dict[str, str]) -> object:
+def _of_code(value: Any, sources: dict[str, str]) -> Any:
     """The name of a function or class. If it is not from a library, everything it uses is added to ``sources``."""
     plain, wrappers = value, []
     while hasattr(plain, "__wrapped__") and not isinstance(plain, type):
@@ -284,7 +284,7 @@ def _follow(thing: type | types.FunctionType, sources: dict[str, str]) -> None:
         )
     source = _source(thing)
     if source is None:
-        return _follow_live(thing, sources)
+        return _follow_live(thing, sources)  # pyrefly: ignore
     tree, names, found = _parsed(source)
     if name in sources:
         if sources[name] != found:
@@ -327,7 +327,7 @@ def _follow_live(thing: type, sources: dict[str, str]) -> None:
     sources[_name(thing)] = digest([fingerprint(each, sources) for each in (thing.__bases__, made_of, fields)])
 
 
-def _compare(thing: type | types.FunctionType, node: ast.AST, scope: dict) -> None:
+def _compare(thing: type | types.FunctionType, node: Any, scope: dict) -> None:
     """Raise TypeError if ``thing`` differs from what its source text would now define.
 
     In a notebook, a default, a base class or a class attribute keeps its value from when the ``def`` or ``class`` ran.
@@ -336,7 +336,7 @@ def _compare(thing: type | types.FunctionType, node: ast.AST, scope: dict) -> No
     stated = _of_class(thing, node, name) if isinstance(thing, type) else _defaults(thing, node)
     for base in getattr(node, "bases", []):
         used, _ = _resolve(_dotted(base), scope)
-        if isinstance(used, type) and used not in thing.__bases__:
+        if isinstance(used, type) and used not in thing.__bases__:  # pyrefly: ignore
             raise TypeError(f"{name} has an old version of {ast.unparse(base)} as its base: run its cell again")
     for what, written, there in stated:
         label = _dotted(written)
@@ -347,7 +347,7 @@ def _compare(thing: type | types.FunctionType, node: ast.AST, scope: dict) -> No
             raise TypeError(f"{what} of {name} no longer equals {ast.unparse(written)}: run its cell again")
 
 
-def _differ(a: object, b: object) -> bool:
+def _differ(a: Any, b: Any) -> bool:
     """Whether two objects differ; False if they cannot be fingerprinted."""
     reached_a: dict[str, str] = {}
     reached_b: dict[str, str] = {}
@@ -357,7 +357,7 @@ def _differ(a: object, b: object) -> bool:
         return False
 
 
-def _of_class(thing: type, node: ast.ClassDef, name: str) -> list[tuple[str, ast.AST, object]]:
+def _of_class(thing: type, node: ast.ClassDef, name: str) -> list[tuple[str, Any, Any]]:
     """(name, expression in the source, current value) of a class's attributes and of its methods' defaults."""
     found, members = [], vars(thing)
     for part in node.body:
@@ -365,7 +365,7 @@ def _of_class(thing: type, node: ast.ClassDef, name: str) -> list[tuple[str, ast
             if function := _function(members.get(part.name)):
                 if function.__qualname__ != f"{thing.__qualname__}.{part.name}":
                     raise TypeError(f"{name}.{part.name} was replaced outside the class: define it in the class")
-                found += _defaults(function, part)
+                found += _defaults(function, part)  # pyrefly: ignore
         elif isinstance(part, ast.Assign | ast.AnnAssign) and part.value:
             targets = part.targets if isinstance(part, ast.Assign) else [part.target]
             labels = [_dotted(target) for target in targets]
@@ -377,7 +377,7 @@ def _of_class(thing: type, node: ast.ClassDef, name: str) -> list[tuple[str, ast
     return found
 
 
-def _defaults(function: types.FunctionType, node: ast.FunctionDef) -> list[tuple[str, ast.AST, object]]:
+def _defaults(function: types.FunctionType, node: ast.FunctionDef) -> list[tuple[str, Any, Any]]:
     """(argument, expression of its default in the source, current default) of a function."""
     last = [*node.args.posonlyargs, *node.args.args][::-1]
     found = list(zip(last, node.args.defaults[::-1], (function.__defaults__ or ())[::-1], strict=False))
@@ -390,7 +390,7 @@ def _defaults(function: types.FunctionType, node: ast.FunctionDef) -> list[tuple
 _NOTHING = object()
 
 
-def _resolve(label: str, scope: dict) -> tuple[object, str]:
+def _resolve(label: str, scope: dict) -> tuple[Any, str]:
     """The object that a dotted name refers to, and the part of the name that was resolved.
 
     Only modules of the workbook or the user, and simple namespaces, are followed.
@@ -405,7 +405,7 @@ def _resolve(label: str, scope: dict) -> tuple[object, str]:
     return thing, at
 
 
-def _refuse(node: ast.AST, name: str) -> None:
+def _refuse(node: Any, name: str) -> None:
     """Raise TypeError for code that hides which functions it calls."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
@@ -428,10 +428,10 @@ def _ours_to_import(root: str) -> bool:
         return _ours_module(root)
     spec = importlib.util.find_spec(root)
     places = [spec.origin] if spec and spec.has_location else (spec and spec.submodule_search_locations) or []
-    return any(_outside(place) for place in places)
+    return any(_outside(place) for place in places)  # pyrefly: ignore
 
 
-def _labels(tree: ast.AST) -> list[str]:
+def _labels(tree: Any) -> list[str]:
     """The longest dotted names ``a.b.c`` in a tree."""
     found, waiting = [], [tree]
     while waiting:
@@ -444,7 +444,7 @@ def _labels(tree: ast.AST) -> list[str]:
     return sorted(set(found))
 
 
-def _dotted(node: ast.AST) -> str:
+def _dotted(node: Any) -> str:
     """``a.b.c`` for a name or a chain of attributes, otherwise an empty string."""
     if isinstance(node, ast.Name):
         return node.id
@@ -490,7 +490,7 @@ def _a_code(thing: type | types.FunctionType) -> types.CodeType | None:
     return None
 
 
-def _function(member: object) -> types.FunctionType | None:
+def _function(member: Any) -> types.FunctionType | None:
     """The plain function behind a member of a class: a method (also static or decorated) or a property."""
     function = getattr(member, "fget", None) or getattr(member, "__func__", None) or member
     function = inspect.unwrap(function) if callable(function) else function
@@ -501,15 +501,16 @@ def _class_source(thing: type, code: types.CodeType) -> str:
     """The source of the class around one of its methods; inspect finds no classes in the cells of a notebook."""
     lines = linecache.getlines(code.co_filename)
     for node in ast.walk(ast.parse("".join(lines))):
-        around = isinstance(node, ast.ClassDef) and node.name == thing.__name__
-        if around and node.lineno <= code.co_firstlineno <= node.end_lineno:
+        if not isinstance(node, ast.ClassDef) or node.name != thing.__name__:
+            continue
+        if node.lineno <= code.co_firstlineno <= (node.end_lineno or 0):
             start = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             return "".join(lines[start - 1 : node.end_lineno])
     raise OSError("the class is not where its method is")
 
 
 @cache
-def _parsed(source: str) -> tuple[ast.AST, frozenset[str], str]:
+def _parsed(source: str) -> tuple[Any, frozenset[str], str]:
     """Syntax tree of a source without docstrings and annotations, the global names that it reads, and the tree's hash.
 
     Cached, because many training runs use the same functions.
@@ -518,7 +519,7 @@ def _parsed(source: str) -> tuple[ast.AST, frozenset[str], str]:
         tree = ast.parse(textwrap.dedent(source))
     except IndentationError:  # a string or a comment in it begins further left
         tree = ast.parse("if True:\n" + source)
-        tree.body = tree.body[0].body
+        tree.body = tree.body[0].body  # pyrefly: ignore
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             node.annotation = None
@@ -530,7 +531,7 @@ def _parsed(source: str) -> tuple[ast.AST, frozenset[str], str]:
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
             first = body[0].value
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                node.body = body[1:] or [ast.Pass()]
+                node.body = body[1:] or [ast.Pass()]  # pyrefly: ignore
     tables = [symtable.symtable(ast.unparse(tree), "", "exec")]
     names = {s.get_name() for s in tables[0].get_symbols() if s.is_referenced()}
     while tables:
@@ -540,7 +541,7 @@ def _parsed(source: str) -> tuple[ast.AST, frozenset[str], str]:
     return tree, frozenset(names), digest(_shape(tree))
 
 
-def _shape(node: object) -> object:
+def _shape(node: Any) -> Any:
     """A syntax tree as JSON that is the same for every version of Python, without empty and purely formal fields."""
     if isinstance(node, ast.AST):
         fields = [[name, _shape(value)] for name, value in ast.iter_fields(node) if name not in ("ctx", "kind")]
@@ -550,11 +551,11 @@ def _shape(node: object) -> object:
     return node if node is None or isinstance(node, bool | int | float | str) else repr(node)
 
 
-def _name(thing: object) -> str:
+def _name(thing: Any) -> str:
     return f"{thing.__module__}.{thing.__qualname__}"
 
 
-def _ours(thing: object) -> bool:
+def _ours(thing: Any) -> bool:
     return _ours_module(getattr(thing, "__module__", None) or "")
 
 

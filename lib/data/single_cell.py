@@ -8,7 +8,6 @@ A ``.h5ad`` or ``.loom`` file also works. If the folder is empty, ``load`` retur
 import gzip
 import zlib
 from pathlib import Path
-from typing import BinaryIO
 
 import anndata
 import h5py
@@ -116,7 +115,7 @@ def read_umi(counts: Path, clusters: Path) -> anndata.AnnData:
         raise CellsError(f"{counts.name} cannot be read as gzipped, tab-separated text ({error})") from error
 
 
-def _read_rows(file: BinaryIO, path: Path, label_of: dict[str, str], clusters: str) -> anndata.AnnData:
+def _read_rows(file: gzip.GzipFile, path: Path, label_of: dict[str, str], clusters: str) -> anndata.AnnData:
     """The labelled cells of a table of counts. One row is in memory at a time, and only counts above 0 are kept."""
     names = [_name(field) for field in file.readline().rstrip(b"\r\n").split(b"\t")]
     genes, columns, values, kept = [], [], [], None
@@ -142,8 +141,8 @@ def _read_rows(file: BinaryIO, path: Path, label_of: dict[str, str], clusters: s
     if not genes:
         raise CellsError(f"{path.name} has no genes below its header")
     ends = np.cumsum([0, *map(len, columns)])
-    by_gene = sparse.csr_matrix((np.concatenate(values), np.concatenate(columns), ends), (len(genes), len(kept)))
-    labelled = [names[i] for i in kept]
+    by_gene = sparse.csr_matrix((np.concatenate(values), np.concatenate(columns), ends), (len(genes), len(kept)))  # pyrefly: ignore
+    labelled = [names[i] for i in kept]  # pyrefly: ignore
     return _annotated(by_gene.T.tocsr(), labelled, genes, [label_of[cell] for cell in labelled], path)
 
 
@@ -226,12 +225,12 @@ def _annotated(matrix, names, genes, labels, path: Path | None = None) -> anndat
     if absent.any():
         first = list(names)[int(absent.to_numpy().argmax())]
         raise CellsError(
-            f"{path.name}: {absent.sum()} of {len(labels)} cells have no label, the first is {first}; "
+            f"{path.name}: {absent.sum()} of {len(labels)} cells have no label, the first is {first}; "  # pyrefly: ignore
             "give them one or leave them out"
         )
     matrix = sparse.csr_matrix(matrix)
     if wrong := np.count_nonzero(~np.isfinite(matrix.data)):
-        raise CellsError(f"{path.name}: {wrong} values of its matrix are not finite numbers")
+        raise CellsError(f"{path.name}: {wrong} values of its matrix are not finite numbers")  # pyrefly: ignore
     cells = anndata.AnnData(matrix, obs=pd.DataFrame(index=pd.Index(list(names), dtype=str)))
     cells.var_names = pd.Index(list(genes), dtype=str)
     cells.obs["label"] = pd.Categorical(labels.astype(str).to_numpy())
