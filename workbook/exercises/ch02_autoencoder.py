@@ -50,7 +50,7 @@ def _look_tied(call: Callable, pixels: int, code: int) -> dict[str, object]:
     codes, half, zero = model.encode(x), model.encode(x / 2), model.encode(0 * x)
     encoder = torch.autograd.functional.jacobian(model.encode, x[:1]).squeeze()
     decoder = torch.autograd.functional.jacobian(model.decode, codes[:1]).squeeze()
-    found: dict[str, object] = {
+    found = {
         "the shape of the codes of seven images": list(codes.shape),
         "the shape of their reconstructions": list(model(x).shape),
         "the number of parameters": parameters(model),

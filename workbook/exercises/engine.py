@@ -27,11 +27,11 @@ import copy
 import functools
 import inspect
 import math
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,13 +82,14 @@ class Exercise:
         change = self.mistakes[hint]
         if callable(change):
             return change
-        source = textwrap.dedent(inspect.getsource(self.right))
-        source = source[source.index("class " if inspect.isclass(self.right) else "def ") :]  # without decorators
+        source = re.search(
+            r"^(def|class) .*", textwrap.dedent(inspect.getsource(self.right)), re.DOTALL | re.MULTILINE
+        )[0]
         if source.count(change[0]) != 1:
             raise ValueError(
                 f"{self.name}: {change[0]!r} stands {source.count(change[0])} times in the right answer, not once"
             )
-        space: dict[str, Callable] = {}
+        space: dict[str, object] = {}
         exec(source.replace(*change), vars(sys.modules[self.right.__module__]), space)
         return space[self.right.__name__]
 
@@ -228,7 +229,7 @@ def learn(step: Callable[..., object], batches: Iterable[tuple], *names: str) ->
     return losses
 
 
-def network(result: object, *methods: str) -> Any:
+def network(result: object, *methods: str) -> nn.Module:
     """The result, if it is a network with these methods. Else the answer is told what it returned."""
     if not isinstance(result, nn.Module):
         raise _NotYet(f"Expected a torch.nn.Module, but got a {type(result).__name__}.")
