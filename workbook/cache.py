@@ -93,7 +93,7 @@ def _kept(
     for file, what in changed.items():
         print(f"{file} is out of date: {what}; training it again", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):  # the system releases it when the process ends
+    with FileLock(path.with_suffix(".lock"), mode=0o666):  # for all users; released when the process ends
         found = _read(path, say=True)
         if _enough(found, keep):
             return _use(path.name, found, found[1]["seconds"])

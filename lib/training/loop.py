@@ -152,7 +152,7 @@ def fit(
                 stamps = [now - spent, *[now] * len(logs)]
                 for index in chosen[len(logs) :]:
                     with multiplying_in(precision):
-                        logs.append({name: value.detach() for name, value in step(index).items()})
+                        logs.append(_losses(step(index)))
                     stamps.append(time.perf_counter())
                     advance(epoch + len(logs) / steps, progress.note(history))
                     if checkpoint.due():
@@ -173,6 +173,20 @@ def fit(
                 if after_epoch:
                     after_epoch(epoch + 1, history)
     return dict(history)
+
+
+def _losses(returned: object) -> dict[str, Tensor]:
+    """What a step returned, cut off from its gradients. Raises TypeError unless these are tensors, means, by name."""
+    if not isinstance(returned, dict) or not returned:
+        raise TypeError(f'a step must return its losses by name, as {{"loss": loss}}; this one returned {returned!r}')
+    for name, value in returned.items():
+        said = f"the step returned {name!r}"
+        if not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise TypeError(f"{said} as a {kind}: return the tensor itself, without item() or float()")
+        if value.dim() > 1:
+            raise TypeError(f"{said} with shape {tuple(value.shape)}: return its mean over the batch")
+    return {name: value.detach() for name, value in returned.items()}
 
 
 def _means(logs: list[dict[str, Tensor]], sizes: Tensor) -> dict[str, float | list[float]]:
@@ -216,10 +230,19 @@ def normal_draws(source: torch.Generator) -> Callable[..., Tensor]:
 
 
 def seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A network on the training device, with initial weights that depend only on the seed."""
+    """A network on the training device, with initial weights that depend only on the seed.
+
+    Raises TypeError if ``build`` is not a class or function that makes a network.
+    """
+    if isinstance(build, nn.Module):
+        kind = type(build).__name__
+        raise TypeError(f"build must make a new network, and this is one: give {kind}, or a function that returns it")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build().to(device(), memory_format=torch.channels_last)
+        network = build()
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"build must return a network (torch.nn.Module), not a {type(network).__name__}")
+        return network.to(device(), memory_format=torch.channels_last)
 
 
 def weights(network: nn.Module) -> State:

@@ -71,6 +71,18 @@ def test_style_is_seaborns_whitegrid_but_for_what_is_ours():
     assert {name for name in theirs if theirs[name] != ours[name]} <= CHANGED
 
 
+NOT_OF_FIGURES = {"backend_fallback", "docstring.hardcopy"}
+
+
+def test_no_setting_of_a_users_own_changes_a_figure():
+    usual = {name: value for name, value in plt.rcParams.items() if name != "backend"}
+    for name, value in usual.items():
+        if isinstance(value, float | bool) and name.split(".")[0] not in ("interactive", "webagg", "tk"):
+            plt.rcParams[name] = not value if isinstance(value, bool) else value + 0.25
+    plots.set_style()
+    assert {name for name, value in usual.items() if plt.rcParams[name] != value} <= NOT_OF_FIGURES
+
+
 SEEN = {  # linear red, green and blue as they are seen with and without cones for green and red (Machado 2009)
     "all": np.eye(3),
     "no green": np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]]),

@@ -1,6 +1,7 @@
 """The training loop, and what trains classifiers, autoencoders and variational autoencoders with it."""
 
 import copy
+import re
 from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
@@ -50,6 +51,28 @@ class Stop(Exception):
 
 def mean_of_indices(index):
     return {"value": index.float().mean()}
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (None, 'a step must return its losses by name, as {"loss": loss}; this one returned None'),
+        (torch.tensor(1.0), "this one returned tensor(1.)"),
+        ({}, "this one returned {}"),
+        ({"loss": 0.5}, "the step returned 'loss' as a float: return the tensor itself, without item() or float()"),
+        ({"loss": torch.ones(5, 784)}, "the step returned 'loss' with shape (5, 784): return its mean over the batch"),
+    ],
+)
+def test_a_step_that_returns_something_else_is_told_what_to_return(returned, said):
+    with pytest.raises(TypeError, match=re.escape(said)):
+        fit(lambda index: returned, 10, epochs=1, batch_size=5, parts={})
+
+
+def test_a_network_in_place_of_its_class_is_told_so():
+    with pytest.raises(TypeError, match="build must make a new network, and this is one: give VAE, or a function"):
+        seeded(VAE(), 0)
+    with pytest.raises(TypeError, match=r"build must return a network .*, not a Tensor"):
+        seeded(lambda: torch.ones(2), 0)
 
 
 def test_means_are_over_examples_and_the_smaller_last_batch_counts_less():

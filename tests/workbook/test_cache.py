@@ -54,6 +54,11 @@ def files():
 # --- hits and misses ---------------------------------------------------------------------------------------------
 
 
+def test_users_who_share_a_cache_share_its_locks(log):
+    trained("probe", train, log=str(log))
+    assert [path.stat().st_mode & 0o777 for path in cache_dir().glob("*.lock")] == [0o666]
+
+
 def test_a_hit_equals_a_miss_and_does_not_train(log):
     first = trained("probe", train, log=str(log))
     second = trained("probe", train, log=str(log), n=3, seed=0)

@@ -114,11 +114,12 @@ def execute(path: Path, copy: Path, parameters: dict[str, Any], out: Path) -> No
                 parameters=parameters,
                 kernel_name="python3",
                 kernel_manager_class=Kernel,
+                shutdown_kernel="immediate",
                 on_cell_start=lambda cell, cell_index: begun.append(cell_index),
                 cwd=str(ROOT),
                 progress_bar=False,
                 stderr_file=sys.stderr,
-                config=Config(KernelManager=sockets(Path(name)) | {"shutdown_wait_time": GRACE}),
+                config=Config(KernelManager=sockets(Path(name))),
             )
         except RuntimeError as error:  # nbclient's DeadKernelError, or a kernel that never answered
             why = f"its kernel died ({error}); the machine may have run out of memory"
