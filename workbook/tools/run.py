@@ -208,7 +208,7 @@ def _until_it_ends(command: list[str], threads: int) -> int:
 
     Ctrl-C then reaches only this process, which ends the others in order, and raises KeyboardInterrupt.
     """
-    group = []
+    group: list[Any] = []  # the process group, and then that it was ended
 
     def end(*_: Any) -> None:
         if len(group) == 1:
