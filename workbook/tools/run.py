@@ -208,11 +208,12 @@ def _until_it_ends(command: list[str], threads: int) -> int:
 
     Ctrl-C then reaches only this process, which ends the others in order, and raises KeyboardInterrupt.
     """
-    group: list[Any] = []  # the process group, and then that it was ended
+    group: list[int] = []
+    received: list[int] = []
 
-    def end(*_: Any) -> None:
-        if len(group) == 1:
-            group.append("ended")
+    def end(number: int, _: Any) -> None:
+        if group and not received:
+            received.append(number)
             os.killpg(group[0], signal.SIGTERM)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -221,7 +222,7 @@ def _until_it_ends(command: list[str], threads: int) -> int:
         process = subprocess.Popen(command, cwd=ROOT, env=_environment(threads), process_group=0)
         group.append(process.pid)
         code = process.wait()
-        if len(group) > 1:
+        if received:
             _wait_for_group(process.pid)
             raise KeyboardInterrupt
         return code
