@@ -6,7 +6,7 @@ import statistics
 
 import numpy as np
 import pytest
-from scipy.stats import beta, t, ttest_ind
+from scipy.stats import beta, betabinom, t, ttest_ind
 
 from lib.metrics.intervals import (
     count_prediction,
@@ -107,6 +107,9 @@ def test_runs_that_scatter_more_than_their_draws_count_as_fewer_draws():
     square = sum((k - 1000 * share) ** 2 for k in counts) / (1000 * share * (1 - share))
     expected = square / 2 * (t.ppf(0.975, 2) / 1.959964) ** 2
     assert dispersion([counts], 1000) == pytest.approx(expected, rel=1e-5)
+    ends = count_prediction([500, 500], 1000, 1000, excess=100)  # as if 10 of 20 draws, and 10 further ones
+    law = betabinom(10, 10.5, 10.5)
+    assert ends == pytest.approx((100 * law.ppf(0.025) - 50, 100 * law.ppf(0.975) + 50)), "one draw stands for 100"
     wide, narrow = (count_prediction(counts, 1000, 1000, excess=e) for e in (expected, 1))
     assert wide[1] - wide[0] > 3 * (narrow[1] - narrow[0])
 

@@ -27,6 +27,12 @@ def a_claim(values, **more):
         ([0.85, 0.86, 0.85], {"above": 0.8, "ours": True, "share": True}, "undecided"),  # odds of 8 to 1
         ([0.95, 0.96, 0.95], {"above": 0.8, "ours": True, "share": True}, "supported"),
         ([1, 0, 0], {"of": 1000, "below": 0.02, "ours": True}, "supported"),
+        (
+            [0, 0, 0],
+            {"of": 10, "below": 0.02, "ours": False},
+            "undecided",
+        ),  # thirty draws leave room for a share of .08
+        ([1.0, 2.0, 3.0], {"against": [0.9, 1.8, 2.9], "above": 0}, "supported"),  # seed by seed; the groups overlap
         ([45], {"of": 100, "above": 0.5, "ours": False}, "undecided"),
         ([30], {"of": 100, "above": 0.5, "ours": False}, "contradicted"),
         (9356, {"equals": 9356, "exact": True}, "supported"),

@@ -347,6 +347,7 @@ ABOVE, BELOW, AROUND = [1.0, 1.1, 0.9], [-1.0, -1.1, -0.9], [-1.0, 1.0, 0.1]
         (["it falls"], [], "untested"),
         (["it falls"], [a_claim(ABOVE, above=0), a_claim(AROUND, what="b", above=0)], "undecided"),
         (["it falls"], [a_claim(ABOVE, above=0), a_claim(BELOW, what="b", above=0)], "contradicted"),
+        (["it falls"], [a_claim(AROUND, above=0), a_claim(BELOW, what="b", above=0)], "contradicted"),
         (["it falls", "it is red"], [a_claim(ABOVE, above=0)], "untested"),
         ([{"quote": "it is nice", "aside": "taste"}], [], "drawn or answered"),
         (["it falls", {"quote": "it is nice", "aside": "taste"}], [a_claim(ABOVE, above=0)], "supported"),
