@@ -308,6 +308,12 @@ def test_a_test_of_durations_is_kept_apart_and_joined_when_read(asked, shown):
     assert "1.1" not in shown[-1]
 
 
+def test_durations_in_an_answer_hide_no_number_of_its_verdicts(asked, shown):
+    asked.tested(QUESTION, "it falls", "slope", [1.0, 1.1, 1.2], above=0)
+    asked._answer(QUESTION, "Yes, in 3 s.", "Yes, in … s.")
+    assert "slope: 1.1 (" in shown[-1]
+
+
 def test_an_answer_is_followed_by_its_verdicts_and_the_chapter_by_all(asked, shown, monkeypatch):
     asked.tested(QUESTION, "it falls", "slope", [-1.0, -1.01, -0.99], below=0)
     asked.answer(QUESTION, "It falls.")

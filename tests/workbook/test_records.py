@@ -138,6 +138,11 @@ def test_runs_of_several_seeds_add_up_and_a_shared_training_counts_once_even_amo
     assert other["items"]["x"]["otherwise"] == {"E03": [0, 1, 2]}
 
 
+def test_of_several_seeds_the_figures_of_the_first_are_shown():
+    drawn = [result(seed) | {"figures": {"fig": {"file": f"{seed}.png"}}} for seed in (0, 1)]
+    assert records.merge(drawn)["figures"]["fig"]["file"] == "0.png"
+
+
 def test_tests_of_several_seeds_add_up_by_seed():
     def of_seed(seed, values, **more):
         test = {"quote": "it falls", "what": "a", "values": values, "above": 0, **more}

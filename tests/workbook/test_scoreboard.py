@@ -81,6 +81,8 @@ def test_of_items_that_are_one_result_the_worst_is_counted(place):
         for name, word in (("a", "reproduced"), ("b", "not reproduced"), ("c", "compatible"))
     ]
     assert [r.verdict.word for r in scoreboard.counted(rows)] == ["not reproduced"]
+    table = rows[0]._replace(item={"id": "one", "report": "r"})
+    assert scoreboard.counted([*rows, table]) == [table], "but a table speaks for its rows"
 
 
 def test_ours_stands_with_its_interval_n_and_what_beats_the_report(place):
