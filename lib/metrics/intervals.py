@@ -70,7 +70,7 @@ def pool(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
 
     Spreads are alike if Bartlett's test does not reject it at 5 %. A group of one, or one without spread, forbids it.
     """
-    groups = [list(group) for group in groups]
+    groups = [list(map(float, group)) for group in groups]
     if len(groups) < 2 or any(len(g) < 2 or len(set(g)) < 2 for g in groups):
         return None
     from scipy.stats import bartlett

@@ -88,7 +88,7 @@ class Pools(dict):
                     if len(values) > 1 and None not in values:
                         members.setdefault(self.key(item, name), set()).add(tuple(values))
         for key, groups in members.items():
-            groups = sorted(groups)
+            groups = [[float(v) for v in group] for group in sorted(groups)]
             if len(groups) > 1 and all(len(set(g)) > 1 for g in groups) and stats.bartlett(*groups).pvalue >= 0.05:
                 free = [len(g) - 1 for g in groups]
                 self[key] = sqrt(np.dot(free, [np.var(g, ddof=1) for g in groups]) / sum(free)), sum(free)

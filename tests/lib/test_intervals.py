@@ -79,6 +79,7 @@ def test_spreads_are_pooled_over_groups_where_they_are_alike():
     assert pool([[1.0, 1.001, 0.999], [1.0, 90.0, -90.0]]) is None, "Bartlett's test"
     assert pool([[1.0, 1.0], [1.0, 2.0]]) is None, "no spread at all is not alike"
     assert pool([[1.0, 2.0]]) is None, "one group is no pool"
+    assert pool([[16, 21, 17], [24, 21, 29]])[1] == 4, "counts, too"
 
 
 def test_counts_of_a_further_run_are_inside_in_at_least_19_of_20_cases():
