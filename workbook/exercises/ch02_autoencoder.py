@@ -1,6 +1,7 @@
 """Exercises of chapter 02: tied weights, the error of a PCA, purity, a schedule, and a step that fills in pixels."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -45,8 +46,9 @@ def _largest(difference: Tensor) -> float:
     return round(difference.abs().max().item(), 4)
 
 
-def _look_tied(call: Callable, pixels: int, code: int) -> dict[str, object]:
-    model, x = network(call(pixels, code), "encode", "decode"), torch.rand(7, pixels)
+def _look_tied(call: Callable, pixels: int, code: int) -> dict[str, Any]:
+    model: Any = network(call(pixels, code), "encode", "decode")
+    x = torch.rand(7, pixels)
     codes, half, zero = model.encode(x), model.encode(x / 2), model.encode(0 * x)
     encoder = torch.autograd.functional.jacobian(model.encode, x[:1]).squeeze()
     decoder = torch.autograd.functional.jacobian(model.decode, codes[:1]).squeeze()

@@ -32,6 +32,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,14 +83,14 @@ class Exercise:
         change = self.mistakes[hint]
         if callable(change):
             return change
-        source = re.search(
+        source = re.search(  # pyrefly: ignore
             r"^(def|class) .*", textwrap.dedent(inspect.getsource(self.right)), re.DOTALL | re.MULTILINE
         )[0]
         if source.count(change[0]) != 1:
             raise ValueError(
                 f"{self.name}: {change[0]!r} stands {source.count(change[0])} times in the right answer, not once"
             )
-        space: dict[str, object] = {}
+        space: dict[str, Any] = {}
         exec(source.replace(*change), vars(sys.modules[self.right.__module__]), space)
         return space[self.right.__name__]
 
