@@ -246,28 +246,33 @@ def file_name(about: dict[str, object]) -> str:
 
 @cache
 def released() -> dict[str, dict]:
-    """{file: metadata} of the models released with the repository; files that are not listed are ignored.
+    """``read_manifest`` of the models released with the repository; files that are not listed are ignored."""
+    return read_manifest(RELEASED / "manifest.json")
 
-    Raises ValueError if the manifest is not valid JSON.
+
+def read_manifest(path: Path) -> dict[str, dict]:
+    """{file: metadata} of released models; empty if there is no manifest.
+
+    An adopted model also has ``file``, the file in which it lies under its former key, and the commit of the code that
+    made it, ``adopted``. Raises ValueError if the manifest is not valid.
     """
-    path = RELEASED / "manifest.json"
     try:
         manifest = json.loads(path.read_text("utf-8"))
+        tables = ("sources", "environment")  # stored once, because many files share them
+        return {
+            file: entry | {table: manifest[table][entry[table]] for table in tables}
+            for file, entry in manifest["trainings"].items()
+        }
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): `git checkout {path}`") from error
-    tables = ("sources", "environment")  # stored once, because many files share them
-    return {
-        file: entry | {table: manifest[table][entry[table]] for table in tables}
-        for file, entry in manifest["trainings"].items()
-    }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a valid manifest ({error}): `git checkout {path}`") from error
 
 
 def _released(file: str) -> tuple[dict, dict] | None:
     if os.environ.get("WORKBOOK_RETRAIN") or file not in released():
         return None
-    return _read(RELEASED / file, released()[file]["sha256"], say=True)
+    return _read(RELEASED / released()[file].get("file", file), released()[file]["sha256"], say=True)
 
 
 def _changed_since_release(name: str, file: str, about: dict[str, object]) -> dict[str, str]:

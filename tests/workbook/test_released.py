@@ -142,7 +142,7 @@ def test_without_a_manifest_everything_is_trained(place):
     place.target.mkdir()
     (place.target / "manifest.json").write_text("<<<<<<< HEAD", "utf-8")
     cache.released.cache_clear()
-    with pytest.raises(ValueError, match=r"manifest\.json is not valid JSON .*: `git checkout"):
+    with pytest.raises(ValueError, match=r"manifest\.json is not a valid manifest .*: `git checkout"):
         place.train()
 
 
@@ -369,11 +369,11 @@ def test_the_manifest_of_many_trainings_stays_small(monkeypatch):
         }
         for i in range(300)
     ]
-    contents = {cache.file_name(about): packed({}, about) for about in abouts}
-    notebooks = {file: ["16_conv_autoencoder", "17_latent_structure"] for file in contents}
-    text = release.written(release.manifest(notebooks, contents))
+    notebooks = {"notebooks": ["16_conv_autoencoder", "17_latent_structure"]}
+    entries = {cache.file_name(about): release.entry(packed({}, about)) | notebooks for about in abouts}
+    text = release.written(release.manifest(entries))
     assert len(text) < 500_000
-    assert json.loads(text) == release.manifest(notebooks, contents)
+    assert json.loads(text) == release.manifest(entries)
     assert sum(line.startswith('  "conv-autoencoder-fold-') for line in text.splitlines()) == 300
 
 

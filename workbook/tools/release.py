@@ -12,11 +12,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lib.atomic import write_atomic
-from workbook.cache import file_name, unpacked
+from workbook.cache import file_name, read_manifest, unpacked
 from workbook.fingerprint import digest
 from workbook.paths import FIGURES, RELEASED, ROOT, cache_dir
 
 LIMIT = 100_000_000  # bytes of all models together
+ORDER = (
+    "notebooks",
+    "file",
+    "adopted",
+    "seconds",
+    "bytes",
+    "sha256",
+    "settings",
+    "environment",
+    "sources",
+)  # of entries
 
 
 class ReleaseError(RuntimeError):
@@ -52,38 +63,41 @@ def collected(files: dict[str, list[str]], places: list[Path]) -> dict[str, byte
     return found
 
 
-def whole(path: Path) -> bool:
-    """Whether a file exists, is undamaged, and holds the model that its name says."""
+def whole(path: Path, sha256: str = "") -> bool:
+    """Whether a file exists, is undamaged, holds the model that its name says and, if given, has this hash."""
     try:
-        return file_name(unpacked(path.read_bytes())[1]) == path.name
+        content = path.read_bytes()
+        same = sha256 in ("", hashlib.sha256(content).hexdigest())
+        return same and file_name(unpacked(content)[1]) == path.name
     except (OSError, ValueError, KeyError):
         return False
 
 
-def manifest(files: dict[str, list[str]], contents: dict[str, bytes]) -> dict[str, dict]:
-    """The content of data/trained/manifest.json for these models.
+def described(about: dict[str, object]) -> dict[str, object]:
+    """What the manifest says about the code and the settings of a model."""
+    sources = {name: value[:8] for name, value in sorted(about["sources"].items())}
+    return {"settings": digest(about["settings"])[:16], "sources": sources}
+
+
+def entry(content: bytes) -> dict[str, object]:
+    """What the manifest says about the model with this content."""
+    about = unpacked(content)[1]
+    size = {"seconds": about["seconds"], "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return size | {"environment": about["environment"]} | described(about)
+
+
+def manifest(entries: dict[str, dict]) -> dict[str, dict]:
+    """The content of data/trained/manifest.json for {file: entry with its notebooks}.
 
     Source hashes and environments have separate tables, because many models share them.
     """
     made: dict[str, dict] = {"trainings": {}, "environment": {}, "sources": {}}
-    for file, content in sorted(contents.items()):
-        _, about = unpacked(content)
-        shared = {
-            "environment": about["environment"],
-            "sources": {name: value[:8] for name, value in sorted(about["sources"].items())},
-        }
-        names = {table: digest(entry)[:8] for table, entry in shared.items()}
-        for table, entry in shared.items():
-            made[table][names[table]] = entry
-        made["trainings"][file] = {
-            "notebooks": files[file],
-            "seconds": about["seconds"],
-            "bytes": len(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "settings": digest(about["settings"])[:16],
-            **names,
-        }
-    return {table: dict(sorted(entries.items())) for table, entries in made.items()}
+    for file, about in sorted(entries.items()):
+        names = {table: digest(about[table])[:8] for table in ("environment", "sources")}
+        for table, name in names.items():
+            made[table][name] = about[table]
+        made["trainings"][file] = {key: names.get(key, about[key]) for key in ORDER if key in about}
+    return {table: dict(sorted(each.items())) for table, each in made.items()}
 
 
 def written(made: dict[str, dict]) -> str:
@@ -107,25 +121,41 @@ def release(gallery: Path, target: Path, places: list[Path], say: Callable[[str]
     Raises ReleaseError, and changes nothing, if a model is missing or all of them together are too large.
     """
     files = needed(gallery)
-    contents = collected(files, [*places, target])
-    total = sum(len(content) for content in contents.values())
-    if total > LIMIT:
-        largest = sorted(contents, key=lambda file: len(contents[file]), reverse=True)[:10]
-        listed = [f"  {len(contents[file]) / 1e6:6.1f} MB  {file}, for {', '.join(files[file])}" for file in largest]
+    entries = {file: about for file, about in _adopted(target).items() if file in files}
+    contents = collected({file: files[file] for file in files if file not in entries}, [*places, target])
+    entries |= {file: entry(content) for file, content in contents.items()}
+    entries = {file: about | {"notebooks": files[file]} for file, about in entries.items()}
+    if (total := _size(entries)) > LIMIT:
+        largest = sorted(entries, key=lambda file: entries[file]["bytes"], reverse=True)[:10]
+        listed = [f"  {entries[file]['bytes'] / 1e6:6.1f} MB  {file}, for {', '.join(files[file])}" for file in largest]
         raise ReleaseError(
             f"the models take {total / 1e6:.0f} MB, and the limit is {LIMIT / 1e6:.0f} MB; use `keep` in the notebooks "
             "to store fewer weights. The largest:\n" + "\n".join(listed)
         )
-    made = manifest(files, contents)
     for file, content in contents.items():
         if not (target / file).exists() or (target / file).read_bytes() != content:
             write_atomic(target / file, content)
-    write_atomic(target / "manifest.json", written(made))
+    write_atomic(target / "manifest.json", written(manifest(entries)))
+    lying = {about.get("file", file) for file, about in entries.items()}
     for old in sorted(target.glob("*.safetensors")):
-        if old.name not in files:
+        if old.name not in lying:
             old.unlink()
             say(f"deleted {old.name}, which no notebook uses any more")
-    say(table(made["trainings"]))
+    say(table(entries))
+
+
+def _adopted(target: Path) -> dict[str, dict]:
+    """The adopted models of a manifest whose files are as they were."""
+    return {
+        file: about
+        for file, about in read_manifest(target / "manifest.json").items()
+        if "file" in about and whole(target / about["file"], about["sha256"])
+    }
+
+
+def _size(entries: dict[str, dict]) -> int:
+    """Bytes of all files; several models may be adopted from one."""
+    return sum({about["sha256"]: about["bytes"] for about in entries.values()}.values())
 
 
 def table(trainings: dict[str, dict]) -> str:
@@ -144,27 +174,29 @@ def problems(gallery: Path, target: Path) -> list[str]:
     files = needed(gallery)
     path = target / "manifest.json"
     try:
-        trainings = json.loads(path.read_text("utf-8"))["trainings"] if path.exists() else {}
-    except (ValueError, KeyError, TypeError):
+        entries = read_manifest(path)
+    except ValueError:
         return [f"{path.name} is damaged"]
-    found = [f"{file} is not released; {', '.join(files[file])} needs it" for file in files if file not in trainings]
-    found += [f"{file} is released, but no notebook uses it" for file in trainings if file not in files]
+    found = [f"{file} is not released; {', '.join(files[file])} needs it" for file in files if file not in entries]
+    found += [f"{file} is released, but no notebook uses it" for file in entries if file not in files]
+    lying = {about.get("file", file): about for file, about in entries.items()}
     there = {each.name for each in target.glob("*.safetensors")}
-    found += [f"{file} is not in the manifest" for file in sorted(there - trainings.keys())]
-    for file in sorted(trainings.keys() - there):
-        found.append(f"{file} is in the manifest, but the file is missing")
-    for file in sorted(there & trainings.keys()):
-        if hashlib.sha256((target / file).read_bytes()).hexdigest() != trainings[file]["sha256"]:
+    found += [f"{file} is not in the manifest" for file in sorted(there - lying.keys())]
+    found += [f"{file} is in the manifest, but the file is missing" for file in sorted(lying.keys() - there)]
+    for file in sorted(there & lying.keys()):
+        if hashlib.sha256((target / file).read_bytes()).hexdigest() != lying[file]["sha256"]:
             found.append(f"{file} does not match its hash in the manifest")
         elif not whole(target / file):
             found.append(f"{file} is damaged")
     if not found:
-        made = manifest(files, {file: (target / file).read_bytes() for file in files})
-        if made["trainings"] and path.read_text("utf-8") != written(made):
+        made = {
+            file: about if "file" in about else entry((target / file).read_bytes()) for file, about in entries.items()
+        }
+        made = {file: about | {"notebooks": files[file]} for file, about in made.items()}
+        if made and path.read_text("utf-8") != written(manifest(made)):
             found.append(f"{path.name} is not what `make release` writes")
-        size = sum(entry["bytes"] for entry in made["trainings"].values())
-        if size > LIMIT:
-            found.append(f"the models take {size / 1e6:.0f} MB, and the limit is {LIMIT / 1e6:.0f} MB")
+        if _size(made) > LIMIT:
+            found.append(f"the models take {_size(made) / 1e6:.0f} MB, and the limit is {LIMIT / 1e6:.0f} MB")
     return found
 
 

@@ -1,0 +1,222 @@
+"""Keep the released results that changed code would only compute again.
+
+python -m workbook.tools.adopt                        the former code is that which released data/trained
+python -m workbook.tools.adopt --former 5e74aab       … that of another commit
+python -m workbook.tools.adopt --former ../checkout   … that of a checkout, whose cache is adopted as well
+python -m workbook.tools.adopt --dry-run              change nothing, only say what would be adopted
+
+An edit that changes no result gives another key to every result that depends on the edited code. This command runs the
+notebooks in profile full with the present and with the former code, and answers each request with a former result, so
+that nothing is trained (``tools.probe``). For every kind of training or measurement whose key has changed, both codes
+run one in short, and what comes out is compared to the byte. If it is equal, the manifest names the former file under
+its new key, with the commit of the former code; the files themselves stay as they are. If it differs, or if nothing was
+compared, nothing is adopted. What only the cache of a checkout holds goes to this checkout's cache.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from lib.atomic import write_atomic
+from workbook.cache import packed, read_manifest, unpacked
+from workbook.paths import RELEASED, ROOT, cache_dir
+from workbook.tools import release, run
+
+DIFFERS = "it differs:"
+PROBE = Path(__file__).with_name("probe.py")
+EXECUTE = """
+import sys
+from pathlib import Path
+from workbook.tools.run import execute
+execute(Path(sys.argv[1]), Path(sys.argv[2]), {"profile": "full", "seed": 0})
+"""
+
+
+@contextmanager
+def checked_out(former: str) -> Iterator[tuple[Path, str]]:
+    """(folder, commit) of the former code: of a checkout as it is, or of a temporary one of a commit."""
+    if Path(former).is_dir():
+        yield Path(former).resolve(), _git(Path(former), "describe", "--always", "--dirty")
+        return
+    commit = _git(ROOT, "rev-parse", "--short", f"{former}^{{commit}}")
+    with tempfile.TemporaryDirectory(prefix="wb-") as folder:
+        tree = Path(folder) / "former"
+        _git(ROOT, "worktree", "add", "--detach", str(tree), commit)
+        try:
+            for ignored in ("data/mnist", "data/fashion-mnist", "data/cells"):
+                if (ROOT / ignored).exists() and not (tree / ignored).exists():
+                    (tree / ignored).symlink_to(ROOT / ignored)
+            yield tree, commit
+        finally:
+            _git(ROOT, "worktree", "remove", "--force", str(tree))
+
+
+def _git(folder: Path, *command: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *command], capture_output=True, encoding="utf-8")
+    if done.returncode:
+        raise release.ReleaseError(f"git {' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def results_of(tree: Path) -> list[dict]:
+    """The results of a checkout, released or in its cache, with their paths."""
+    places = {path.name: path for path in sorted(tree.glob(".cache/models/*.safetensors"))}
+    for file, entry in read_manifest(tree / "data/trained/manifest.json").items():
+        places[file] = tree / "data/trained" / entry.get("file", file)
+    found = []
+    for file, path in places.items():
+        about = unpacked(path.read_bytes())[1]
+        about = {key: about[key] for key in ("name", "settings", "sources", "kept", "seconds")}
+        found.append(about | {"file": file, "path": str(path), "order": 0})
+    return found
+
+
+def asked(tree: Path, notebook: str, former: list[dict], compare: dict[str, str], code: str) -> list[dict]:
+    """What a notebook of a checkout asks for, as ``probe.install`` notes it; ``compare`` and ``code`` are as there."""
+    with tempfile.TemporaryDirectory(prefix="wb-") as folder:
+        place = Path(folder)
+        log, plan, prepared, out = place / "log", place / "plan", place / f"{notebook}.ipynb", place / "figures"
+        out.mkdir()
+        log.touch()
+        given = {"notebook": notebook, "former": former, "compare": compare, "code": code, "log": str(log)}
+        plan.write_text(json.dumps(given), "utf-8")
+        content = json.loads((tree / "notebooks" / f"{notebook}.ipynb").read_text("utf-8"))
+        cell = {"cell_type": "code", "execution_count": None, "id": "probe", "metadata": {}, "outputs": []}
+        names = f"{{'__name__': 'workbook.tools.probe', 'PLAN': {str(plan)!r}}}"
+        cell["source"] = f"exec(compile(open({str(PROBE)!r}, encoding='utf-8').read(), 'probe', 'exec'), {names})"
+        content["cells"].insert(0, cell)
+        prepared.write_text(json.dumps(content), "utf-8")
+        places = {"PYTHONPATH": str(tree), "WORKBOOK_OUT": str(out), "WORKBOOK_CACHE": str(place / "cache")}
+        command = [sys.executable, "-c", EXECUTE, str(prepared), str(place / "copy.ipynb")]
+        environment = run._environment() | places
+        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, encoding="utf-8")
+        notes = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+        if done.returncode and not (code == "again" and "Done" in done.stderr):
+            print(f"{tree.name}/{notebook} stopped early:\n{done.stderr[-1500:]}", file=sys.stderr)
+    return notes
+
+
+def judged(notes: list[dict], before: list[dict], former: dict[str, dict]) -> dict[str, str]:
+    """{file: why it is not adopted, or an empty text} of all results that the present code asks for.
+
+    ``notes`` are those of the present code, ``before`` those of the former code, ``former`` its results by file.
+    """
+    ran = {note["former"]: note for note in before if "digests" in note}
+    own, kinds = {}, {}
+    for note in notes:
+        if "how" in note or "why" in note:
+            own[note["file"]] = _difference(note, ran.get(note["former"]), former)
+            kinds.setdefault(note["kind"], set()).add(own[note["file"]])
+    found = {}
+    for note in notes:
+        why = own.get(note["file"], "nothing was compared")
+        if note["former"] is None:
+            why = "nothing that was released has its name and settings"
+        elif note["former"] == note["file"]:
+            why = ""
+        elif not note["enough"]:
+            why = f"{note['former']} lacks weights that it needs"
+        elif note["sure"] and not why.startswith(DIFFERS):
+            alike = kinds.get(note["kind"], {why})
+            why = next((each for each in alike if each.startswith(DIFFERS)), "" if "" in alike else min(alike))
+        found[note["file"]] = why
+    return found
+
+
+def _difference(now: dict, then: dict | None, former: dict[str, dict]) -> str:
+    """In what the short runs of present and former code differ, or why they cannot be compared; empty if equal."""
+    for note in (now, then):
+        if note is None or "digests" not in note:
+            return f"nothing was compared: {note['why'] if note else 'the former code did not ask for it'}"
+    sources = former[then["former"]]["sources"], then["about"]["sources"]
+    made, ran = ({name: value for name, value in each.items() if ": " not in name} for each in sources)
+    if made != ran:
+        return f"nothing was compared: {then['former']} was made by other code than the former"
+    new, old = now["digests"], then["digests"]
+    apart = [key for key in sorted(new.keys() | old) if new.get(key) != old.get(key)]
+    apart = [key for key in apart if key in new or not key.startswith("weights")]  # weights that are no longer kept
+    return f"{DIFFERS} {', '.join(f'{key} {old.get(key)} → {new.get(key)}' for key in apart[:4])}" if apart else ""
+
+
+def take(notes: list[dict], former: dict[str, dict], commit: str, target: Path, own: Path) -> None:
+    """Name the former results of these requests under their new keys.
+
+    Released ones in the manifest of ``target``; what only a cache holds is written to ``own``.
+    """
+    entries = read_manifest(target / "manifest.json")
+    renamed = {note["former"] for note in notes}
+    for note in notes:
+        path = Path(former[note["former"]]["path"])
+        if (target / path.name).exists():
+            others = entries.get(note["file"], {}).get("notebooks", [])
+            entry = release.entry(path.read_bytes()) | release.described(note["about"])
+            entry |= {"notebooks": sorted({*others, note["notebook"]}), "file": path.name, "adopted": commit}
+            entries[note["file"]] = entry
+        else:
+            state, about = unpacked(path.read_bytes())
+            write_atomic(own / note["file"], packed(state, about | note["about"] | {"adopted": commit}))
+    left = {file: entry for file, entry in entries.items() if file not in renamed}
+    write_atomic(target / "manifest.json", release.written(release.manifest(left)))
+
+
+def run_adoption(former: str, notebooks: list[str], jobs: int, dry: bool) -> bool:
+    """Adopt what these notebooks ask for, and print what was adopted and why the rest was not; whether all was."""
+    with checked_out(former) as (tree, commit), ThreadPoolExecutor(jobs) as pool:
+        results = results_of(tree)
+        by_file = {each["file"]: each for each in results}
+
+        def asks(notebook: str) -> tuple[list[dict], list[dict]]:
+            then = asked(tree, notebook, results, {}, "former")
+            places = {note["former"]: place for place, note in enumerate(then)}
+            ordered = [each | {"order": places.get(each["file"], len(then))} for each in results]
+            compare = {note["former"]: note["how"] for note in then if "how" in note}
+            now = asked(ROOT, notebook, ordered, compare, "present")
+            if more := {note["former"]: note["how"] for note in now if "how" in note and note["former"] not in compare}:
+                then += asked(tree, notebook, results, more, "again")
+            print(f"{notebook}: {len(now)} requests, {sum('how' in note for note in now)} compared", flush=True)
+            return now, then
+
+        found = list(pool.map(asks, notebooks))
+    notes = [note for now, _ in found for note in now]
+    why = judged(notes, [note for _, then in found for note in then], by_file)
+    good = [note for note in notes if not why[note["file"]] and note["file"] != note["former"]]
+    if good and not dry:
+        take(good, by_file, commit, RELEASED, cache_dir())
+    last = {note["file"]: note for note in notes}
+    hours = sum(by_file[last[file]["former"]]["seconds"] for file in {note["file"] for note in good}) / 3600
+    for file in sorted(file for file in why if why[file]):
+        seconds = by_file[last[file]["former"]]["seconds"] if last[file]["former"] else 0
+        print(f"{last[file]['notebook']}: {file} ({seconds:.0f} s): {why[file]}")
+    count = len({note["file"] for note in good})
+    same = sum(note["file"] == note["former"] for note in last.values())
+    did = "would adopt" if dry else "adopted"
+    print(f"{did} {count} results of {commit}, {hours:.1f} hours; {same} had kept their key")
+    print(f"{sum(map(bool, why.values()))} will be computed when their notebooks run")
+    return not any(why.values())
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m workbook.tools.adopt", description=__doc__.splitlines()[0])
+    parser.add_argument("--former", help="commit or folder of the former code (default: what released data/trained)")
+    parser.add_argument("--notebook", nargs="+", default=["all"], help="names or numbers, or all")
+    parser.add_argument("--jobs", type=int, default=run.whole_machine(1), help="notebooks at a time")
+    parser.add_argument("--dry-run", action="store_true", help="change nothing")
+    given = parser.parse_args()
+    try:
+        former = given.former or _git(ROOT, "log", "-1", "--format=%h", "--", str(RELEASED / "manifest.json"))
+        chosen = run.notebooks() if given.notebook == ["all"] else [run._named(name) for name in given.notebook]
+        return 0 if run_adoption(former, chosen, given.jobs, given.dry_run) else 1
+    except (release.ReleaseError, run.RunError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
