@@ -8,10 +8,11 @@ NOTEBOOK ?= all
 JOBS     ?=
 THREADS  ?= 1
 RETRAIN  ?=
+FORMER   ?=
 PYTHON   ?= python3
 
 # make itself ignores a mistyped variable; this reports it
-KNOWN   := PROFILE SEED SEEDS NOTEBOOK JOBS THREADS RETRAIN PYTHON
+KNOWN   := PROFILE SEED SEEDS NOTEBOOK JOBS THREADS RETRAIN PYTHON FORMER
 GIVEN   := $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES -*,$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -23,7 +24,7 @@ READY  := .venv/.ready
 export OMP_NUM_THREADS := $(THREADS)
 export PYTHONUTF8 := 1
 
-.PHONY: help figures test lab bench data env check lint verify release clean-notebooks refresh
+.PHONY: help figures test lab bench data env check lint verify release adopt stale clean-notebooks refresh
 .DELETE_ON_ERROR:
 
 help:
@@ -34,6 +35,8 @@ help:
 	@echo "make check     check versions, device, threads and data, and say how to fix each problem"
 	@echo "make verify NOTEBOOK=04_vae_latent20   train one notebook's models again and compare with the released ones"
 	@echo "make release   collect the models behind the gallery in data/trained"
+	@echo "make stale     which released models are out of date, and what changed"
+	@echo "make adopt [FORMER=commit or folder] [NOTEBOOK=05_gan]   keep those that changed code would only compute again"
 	@echo "make refresh   update the stored outputs that make test compares; make clean-notebooks strips all others"
 	@echo "make lint      check the code with ruff and the type checker, and that the notebooks are clean"
 
@@ -61,6 +64,13 @@ verify: data
 
 release: env
 	@$(BIN)/python -m workbook.tools.release
+
+stale: env
+	@$(BIN)/python -m workbook.tools.stale
+
+adopt: data
+	@$(BIN)/python -m workbook.tools.adopt --notebook $(NOTEBOOK) $(if $(FORMER),--former $(FORMER)) \
+		$(if $(JOBS),--jobs $(JOBS))
 
 lint: env
 	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/pyrefly check --summary=none && $(BIN)/python -m workbook.tools.clean verify

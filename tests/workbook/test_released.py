@@ -9,11 +9,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lib.training.classifier import train_classifier
 from workbook import cache
 from workbook.cache import packed, trained, unpacked
-from workbook.fingerprint import digest
+from workbook.fingerprint import _parsed, describe, digest, fingerprint
 from workbook.paths import cache_dir
-from workbook.tools import release, verify
+from workbook.tools import adopt, release, stale, verify
 from workbook.tools.release import ReleaseError
 
 FACTOR = 1.0
@@ -375,6 +376,83 @@ def test_the_manifest_of_many_trainings_stays_small(monkeypatch):
     assert len(text) < 500_000
     assert json.loads(text) == release.manifest(entries)
     assert sum(line.startswith('  "conv-autoencoder-fold-') for line in text.splitlines()) == 300
+
+
+# --- adopted -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def adopted(released):
+    """The released training is adopted by a training of width 2, which nobody ran."""
+    note = {
+        "former": released.name,
+        "notebook": "01_one",
+        "about": describe(train, {"log": str(released.log), "width": 2}),
+    }
+    note["file"] = cache.file_name(note["about"] | {"name": "probe"})
+    lying = {released.name: {"path": str(released.target / released.name)}}
+    adopt.take([note], lying, "abc1234", released.target, released.cache)
+    cache.released.cache_clear()
+    released.adopted = note["file"]
+    return released
+
+
+def test_an_adopted_training_is_used_and_its_file_stays_as_it_was(adopted):
+    raw = (adopted.target / adopted.name).read_bytes()
+    assert adopted.train(width=2).state["a.w"].tolist() == [3.0], "of the width that was released"
+    assert adopted.times() == 0
+    assert adopted.adopted in cache.used
+    adopted.chapter("01_one", adopted.adopted)
+    assert adopted.problems() == []
+    manifest = (adopted.target / "manifest.json").read_bytes()
+    adopted.release()
+    assert (adopted.target / "manifest.json").read_bytes() == manifest
+    assert [path.name for path in adopted.target.glob("*.safetensors")] == [adopted.name]
+    assert (adopted.target / adopted.name).read_bytes() == raw
+    adopted.train()
+    assert adopted.times() == 1, "its former key is gone"
+
+
+def test_an_adopted_training_that_no_notebook_uses_is_released_no_longer(adopted):
+    adopted.chapter("01_one", adopted.file())
+    assert adopted.problems() == [
+        f"{adopted.name} is not released; 01_one needs it",
+        f"{adopted.adopted} is released, but no notebook uses it",
+    ]
+    adopted.release()
+    assert list(adopted.manifest()["trainings"]) == [adopted.name]
+
+
+def test_an_adopted_training_that_is_damaged_is_named_and_not_released(adopted):
+    (adopted.target / adopted.name).write_bytes(b"damaged")
+    adopted.chapter("01_one", adopted.adopted)
+    assert adopted.problems() == [f"{adopted.name} does not match its hash in the manifest"]
+    with pytest.raises(ReleaseError, match=f"1 of 1 models .*\n  {adopted.adopted}"):
+        adopted.release()
+
+
+def test_an_adopted_training_is_compared_with_its_own_file(adopted):
+    own = adopted.cache / adopted.adopted
+    own.write_bytes((adopted.target / adopted.name).read_bytes())
+    assert verify.report([adopted.adopted], adopted.cache, adopted.target)[1]
+
+
+# --- out of date -------------------------------------------------------------------------------------------------
+
+
+def test_what_changed_since_a_release_is_found_without_running_anything(tmp_path):
+    cells = ["def own(x):\n    return lib_function(x)", "%%answer a.b\nSome text", "VALUE = 3"]
+    content = {"cells": [{"cell_type": "code", "source": cell} for cell in cells]}
+    (tmp_path / "01_one.ipynb").write_text(json.dumps(content), "utf-8")
+    sources = {}
+    fingerprint(train_classifier, sources)
+    sources |= {"__main__.own": _parsed(cells[0])[2], "__main__: VALUE": "unknown"}
+    entry = {"notebooks": ["01_one"], "sources": {name: value[:8] for name, value in sources.items()}}
+    assert len(sources) > 20
+    assert stale.changes({"a": entry}, tmp_path) == {}
+    older = {"lib.training.loop.fit": "00000000", "lib.gone": "1", "__main__.own": "2", "__main__.left": "3"}
+    apart = stale.changes({"a": entry | {"sources": entry["sources"] | older}, "b": entry}, tmp_path)
+    assert apart == {"a": ["__main__.left", "__main__.own", "lib.gone", "lib.training.loop.fit"]}
 
 
 # --- release --check ---------------------------------------------------------------------------------------------

@@ -526,6 +526,13 @@ def test_trainings_that_are_missing_are_announced_with_their_minutes(used, monke
     assert run.announcement(run.missing_trainings([(0, "30_good")])) == told
 
 
+def test_adopted_trainings_are_not_missing(here, used):
+    used(0, "30_good", {"new.safetensors": 60.0, "lost.safetensors": 120.0}, released=["old.safetensors"])
+    entries = {"new.safetensors": {"file": "old.safetensors"}, "lost.safetensors": {"file": "gone.safetensors"}}
+    (here / "data/trained/manifest.json").write_text(json.dumps({"trainings": entries}), "utf-8")
+    assert run.missing_trainings([(0, "30_good")]) == {"30_good": {"lost.safetensors": 120.0}}
+
+
 def test_a_seed_that_never_ran_will_train_all_that_the_gallery_did(used):
     used(0, "30_good", {"a.safetensors": 60.0, "b.safetensors": 120.0}, released=["a.safetensors", "b.safetensors"])
     told = "4 models to train, about 6 min on one core: 30_good (seed 1) 2, 30_good (seed 2) 2"

@@ -26,10 +26,10 @@ from pathlib import Path
 from lib.atomic import write_atomic
 from workbook.cache import packed, read_manifest, unpacked
 from workbook.paths import RELEASED, ROOT, cache_dir
-from workbook.tools import release, run
+from workbook.tools import probe, release, run
 
 DIFFERS = "it differs:"
-PROBE = Path(__file__).with_name("probe.py")
+PROBE = Path(probe.__file__)
 EXECUTE = """
 import sys
 from pathlib import Path

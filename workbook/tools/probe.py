@@ -205,7 +205,7 @@ def install(notebook: str, former: list[dict], compare: dict[str, str], code: st
         return others | tensors
 
     for function in (trained, cached):
-        function.__module__ = "workbook.cache"  # whose functions are followed no further
+        function.__module__, function.__qualname__ = "workbook.cache", function.__name__  # followed no further
         setattr(cache, function.__name__, function)
 
 

@@ -302,6 +302,9 @@ def missing_trainings(runs: list[tuple[int, str]]) -> dict[str, dict[str, float]
     here = {file.name for file in cache_dir().glob("*.safetensors")}
     if RELEASED.exists() and not os.environ.get("WORKBOOK_RETRAIN"):
         here |= {file.name for file in RELEASED.iterdir()}
+        manifest = RELEASED / "manifest.json"
+        entries = json.loads(manifest.read_text("utf-8"))["trainings"] if manifest.exists() else {}
+        here |= {file for file, entry in entries.items() if entry.get("file") in here}  # the adopted ones
     found = {}
     for seed, name in runs:
         used = _used(results_dir("full", seed) / name)

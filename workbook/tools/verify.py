@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from workbook.cache import unpacked
+from workbook.cache import read_manifest, unpacked
 from workbook.paths import BUILD, NOTEBOOKS, RELEASED
 from workbook.tools.kernel import execute
 
@@ -64,12 +64,14 @@ def _difference(now: torch.Tensor, then: torch.Tensor) -> float:
 def report(used: list[str], own: Path, released: Path) -> tuple[str, bool]:
     """Compare these models in ``own`` with those in ``released``: a table, and whether they agree."""
     lines, good, width = [], True, max([len(file) for file in used], default=10)
+    entries = read_manifest(released / "manifest.json")
     for file in used:
-        if not (released / file).exists():
+        former = released / entries.get(file, {}).get("file", file)
+        if not former.exists():
             lines.append(f"{file:{width}}  not released: its code or settings have changed, or run `make release`")
             good = False
             continue
-        found = compared(unpacked((own / file).read_bytes()), unpacked((released / file).read_bytes()))
+        found = compared(unpacked((own / file).read_bytes()), unpacked(former.read_bytes()))
         if found["equal"]:
             lines.append(f"{file:{width}}  identical to the byte")
             continue
