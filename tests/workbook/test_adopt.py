@@ -7,7 +7,7 @@ import pytest
 
 from workbook import cache
 from workbook.paths import ROOT
-from workbook.tools import adopt, release, run
+from workbook.tools import adopt, kernel, release
 
 SETUP = """
 import torch
@@ -80,7 +80,7 @@ def former(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WORKBOOK_CACHE", str(own))
         patch.setenv("PYTHONPATH", str(folder))
-        run.execute(folder / "notebooks/01_small.ipynb", folder / "copy.ipynb", {})
+        kernel.execute(folder / "notebooks/01_small.ipynb", folder / "copy.ipynb", {}, folder)
     entries = {}
     for path in sorted(own.glob("*.safetensors")):
         about = cache.unpacked(path.read_bytes())[1]

@@ -30,11 +30,16 @@ from workbook.tools import probe, release, run
 
 DIFFERS = "it differs:"
 PROBE = Path(probe.__file__)
+HERE = PROBE.parents[2]
 EXECUTE = """
+import os
 import sys
 from pathlib import Path
-from workbook.tools.run import execute
-execute(Path(sys.argv[1]), Path(sys.argv[2]), {"profile": "full", "seed": 0})
+from workbook.tools import kernel
+tree, *places = sys.argv[1:]
+os.environ["PYTHONPATH"] = tree  # of the kernel
+path, copy, out = map(Path, places)
+kernel.execute(path, copy, {"profile": "full", "seed": 0}, out)
 """
 
 
@@ -89,13 +94,13 @@ def asked(tree: Path, notebook: str, former: list[dict], compare: dict[str, str]
         content = json.loads((tree / "notebooks" / f"{notebook}.ipynb").read_text("utf-8"))
         cell = {"cell_type": "code", "execution_count": None, "id": "probe", "metadata": {}, "outputs": []}
         names = f"{{'__name__': 'workbook.tools.probe', 'PLAN': {str(plan)!r}}}"
-        cell["source"] = f"exec(compile(open({str(PROBE)!r}, encoding='utf-8').read(), 'probe', 'exec'), {names})"
+        code = f"exec(compile(open({str(PROBE)!r}, encoding='utf-8').read(), 'probe', 'exec'), {names})"
+        cell["source"] = f"import os\nos.chdir({str(tree)!r})\n{code}"
         content["cells"].insert(0, cell)
         prepared.write_text(json.dumps(content), "utf-8")
-        places = {"PYTHONPATH": str(tree), "WORKBOOK_OUT": str(out), "WORKBOOK_CACHE": str(place / "cache")}
-        command = [sys.executable, "-c", EXECUTE, str(prepared), str(place / "copy.ipynb")]
-        environment = run._environment() | places
-        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, encoding="utf-8")
+        command = [sys.executable, "-c", EXECUTE, *map(str, (tree, prepared, place / "copy.ipynb", out))]
+        environment = run._environment() | {"PYTHONPATH": str(HERE), "WORKBOOK_CACHE": str(place / "cache")}
+        done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, encoding="utf-8")
         notes = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
         if done.returncode and not (code == "again" and "Done" in done.stderr):
             print(f"{tree.name}/{notebook} stopped early:\n{done.stderr[-1500:]}", file=sys.stderr)
