@@ -55,6 +55,7 @@ def other_processor() -> dict[str, str]:
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # workers of xdist inherit the environment
         scratch = kernel.scratch()
+        (Path(scratch.name) / "jupyter").mkdir()
         config.add_cleanup(scratch.cleanup)
         os.environ |= {SCRATCH: scratch.name, "OMP_NUM_THREADS": "1", **kernel.caches()}
         for seed, run in enumerate(("first", "second", "other")):
