@@ -91,8 +91,9 @@ def test_a_long_path_of_temporary_files_does_not_stop_a_run(tmp_path, monkeypatc
     long.mkdir()
     monkeypatch.setenv("TMPDIR", str(long))
     monkeypatch.setattr("tempfile.tempdir", None)
+    with kernel.scratch() as short:
+        assert kernel.sockets(Path(short))["transport"] == "ipc", "another place is found"
     assert seen(tmp_path)["out"] == str(tmp_path)
-    assert list(long.iterdir()) == []
 
 
 def test_sockets_are_files_where_their_path_is_short_enough_and_ports_elsewhere():
