@@ -211,7 +211,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m workbook.tools.adopt", description=__doc__.splitlines()[0])
     parser.add_argument("--former", help="commit or folder of the former code (default: what released data/trained)")
     parser.add_argument("--notebook", nargs="+", default=["all"], help="names or numbers, or all")
-    parser.add_argument("--jobs", type=int, default=run.whole_machine(1), help="notebooks at a time")
+    parser.add_argument("--jobs", type=int, default=whole_machine(1), help="notebooks at a time")
     parser.add_argument("--dry-run", action="store_true", help="change nothing")
     given = parser.parse_args()
     try:
