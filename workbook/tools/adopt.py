@@ -27,6 +27,7 @@ from lib.atomic import write_atomic
 from workbook.cache import packed, read_manifest, unpacked
 from workbook.paths import RELEASED, ROOT, cache_dir
 from workbook.tools import probe, release, run
+from workbook.tools.machine import whole_machine
 
 DIFFERS = "it differs:"
 PROBE = Path(probe.__file__)
