@@ -501,6 +501,13 @@ def test_what_a_kept_training_returned_is_named_by_its_key_and_not_by_its_number
     assert key_of(use, of=part(elsewhere)) == before
 
 
+def test_a_number_of_a_measurement_is_named_by_its_key(log):
+    found = cached("measured", measure, log=str(log))
+    assert "measured-" in json.dumps(fingerprint.describe(use, {"of": found["share"]})["settings"])
+    with pytest.raises(TypeError, match="was computed"):
+        key_of(use, of=2 * found["share"])
+
+
 def test_what_was_changed_since_it_was_returned_is_not_named_by_its_key():
     done = trained("weigh", weigh, seed=1)
     key_of(use, of=done)

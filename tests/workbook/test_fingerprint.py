@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import sparse
 from torch import nn
 
 from lib import compute, data
@@ -299,6 +300,9 @@ FLOATS = torch.tensor([1.0, 2.0, 3.0, 4.0])
         (FLOATS.numpy(), FLOATS.numpy().reshape(2, 2)),
         (np.array(["2020"], "M8[Y]"), np.array(["2021"], "M8[Y]")),
         (np.float32(1), np.float32(2)),
+        (sparse.csr_matrix([[0, 1]]), sparse.csr_matrix([[0, 2]])),
+        (sparse.csr_matrix([[0, 1]]), sparse.csr_matrix([[1, 0]])),
+        (sparse.csr_matrix([[0, 1]]), sparse.csc_matrix([[0, 1]])),
         (1, True),
         (1, 1.0),
         (0.0, -0.0),
@@ -555,6 +559,7 @@ class DataFrame:
         iter([1]),
         np.array([object()]),
         np.ma.masked_array([1, 2], [0, 1]),
+        sparse.coo_matrix([[0, 1]]),
         changed(Net(F.relu), lambda net: setattr(net, "table", DataFrame())),
         changed(Net(F.relu), lambda net: net.register_forward_hook(lambda *_: None)),
         F.max_pool2d,
@@ -596,6 +601,8 @@ COMPUTED = torch.tensor([0.1, 1.0]).sqrt()
         COMPUTED.bfloat16(),
         COMPUTED.numpy(),
         COMPUTED[0],
+        torch.cat([torch.zeros(2**18), COMPUTED]),
+        sparse.csr_matrix(COMPUTED[None].numpy()),
         torch.tensor([math.nan]),
         torch.complex(COMPUTED, COMPUTED),
         COMPUTED.numpy()[0],
