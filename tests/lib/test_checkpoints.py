@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from lib import data
+from lib import data, progress
 from lib.atomic import write_atomic
 from lib.models.autoencoder import Autoencoder, ConvAutoencoder
 from lib.models.feedforward import FeedForward
@@ -398,6 +398,21 @@ def test_an_interrupt_while_evaluating_is_kept_after_it_and_a_second_one_acts_at
     with checkpoints(tmp_path / "third", every=3600), pytest.raises(KeyboardInterrupt) as stopped:
         count(evaluate=interrupted(1, at=3))
     assert not isinstance(stopped.value, checkpoint.Interrupted), "no step follows, and nothing is said to be kept"
+
+
+def test_what_is_shown_after_a_resume_starts_at_the_steps_that_were_done(tmp_path, monkeypatch):
+    """So that the time left is reckoned from the steps of this process."""
+    told, shown = [], progress.shown
+
+    def noting(title, total, done):
+        told.append((total, done))
+        return shown(title, total, done)
+
+    monkeypatch.setattr(progress, "shown", noting)
+    killed(tmp_path, die_at=5)
+    with checkpoints(tmp_path, every=0):
+        count()
+    assert told == [(3, 0), (3, pytest.approx(4 / 3))]
 
 
 def test_nothing_is_written_without_checkpoints(tmp_path, monkeypatch):

@@ -221,6 +221,14 @@ def test_conv_autoencoder_shapes_and_parameters():
     assert shapes == [(16, 1, 3, 3), (8, 16, 3, 3), (64, 8, 3, 3), (64, 8, 3, 3), (8, 16, 3, 3), (16, 1, 3, 3)]
 
 
+def test_dropout_acts_in_both_halves_of_the_conv_autoencoder():
+    torch.manual_seed(0)
+    model, x = ConvAutoencoder(dropout=0.5), torch.rand(3, 784)
+    assert not model.encode(x).equal(model.encode(x))
+    code = model.encode(x).detach()
+    assert not model.decode(code).equal(model.decode(code))
+
+
 def test_dropout_of_the_conv_autoencoder_acts_only_in_training():
     torch.manual_seed(0)
     model, x = ConvAutoencoder(dropout=0.5), torch.rand(3, 784)

@@ -18,7 +18,7 @@ from lib.models.feedforward import FeedForward
 from lib.models.vae import VAE, kl_to_prior, reconstruction_loss, reparameterize
 from lib.training.autoencoder import autoencoder_step, reconstruction_error, train_autoencoder
 from lib.training.classifier import classifier_step, train_classifier, train_stack
-from lib.training.loop import OPTIMISERS, Diverged, Learner, fit, outputs, part, seeded, stream, weights
+from lib.training.loop import NOISE, OPTIMISERS, ORDER, Diverged, Learner, fit, outputs, part, seeded, stream, weights
 from lib.training.vae import negative_elbo, train_vae, vae_step
 
 FF = {
@@ -864,6 +864,39 @@ def test_a_vae_descends_exactly_the_negative_evidence_lower_bound(small):
     assert noted.losses == pytest.approx([reconstruction + kl])
     assert log["reconstruction"].item() == pytest.approx(reconstruction)
     assert log["kl"].item() == pytest.approx(kl)
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_noise_of_a_training_comes_from_a_stream_of_its_own(small, seed):
+    """Not from that of the batches' order, so that a change in one does not shift the other."""
+    seen = []
+
+    def noting(vae, x, draw, learner):
+        seen.append(draw(2, 3))
+        return vae_step(vae, x, draw, learner)
+
+    def corrupt(x, generator):
+        seen.append(torch.randn(2, 3, generator=generator))
+        return x
+
+    for settings in ({"kind": "vae", "step": noting}, {"kind": "autoencoder", "corrupt": corrupt}):
+        seen.clear()
+        run_of(small=small, epochs=1, seed=seed, **settings)
+        assert seen[0].equal(torch.randn(2, 3, generator=stream(seed, NOISE)))
+    assert not seen[0].equal(torch.randn(2, 3, generator=stream(seed, ORDER)))
+
+
+def test_the_evidence_lower_bound_is_measured_with_noise_of_the_given_seed(small):
+    vae, images = seeded(DENSE_VAE["build"], 0), data.unit(small[1].images[:50])
+    found = [negative_elbo(vae, images, seed) for seed in (0, 0, 1)]
+    assert found[0] == found[1]
+    assert found[0][0] != found[2][0], "another seed draws other samples of q(z|x)"
+    assert found[0][1] == found[2][1], "the KL needs no samples"
+    unchanged = {"reconstruction": torch.zeros(()), "kl": torch.zeros(())}
+    _, history = run_of("vae", small, epochs=1, seed=3, step=lambda *_: unchanged)
+    test = data.unit(small[0].images[:50])
+    of_training = history["test_reconstruction"][0], history["test_kl"][0]
+    assert of_training == negative_elbo(seeded(DENSE_VAE["build"], 3), test, 3), "the seed is that of the training"
 
 
 def test_first_step_of_a_vae_is_adams_on_the_negative_evidence_lower_bound(small):

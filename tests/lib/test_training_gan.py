@@ -19,8 +19,9 @@ from lib.training.gan import (
     update_at_once,
     update_generator,
     update_in_turn,
+    update_two_rates,
 )
-from lib.training.loop import PROBE, Diverged, Learner, outputs, part, seeded, stream, weights
+from lib.training.loop import NOISE, ORDER, PROBE, Diverged, Learner, outputs, part, seeded, stream, weights
 
 
 def small_generator(latent=8):
@@ -138,6 +139,32 @@ def test_an_update_in_turn_is_the_textbooks(extra):
     assert log["d_loss"].item() == pytest.approx(d_loss.item())
     assert log["g_loss"].item() == pytest.approx(g_loss.item())
     assert (log["d_real"].item(), log["d_fake"].item()) == pytest.approx(sure)
+
+
+def test_the_discriminators_rate_stays_the_same_multiple_of_the_generators(real):
+    rates = []
+
+    def update(G, D, real, draw, g, d):
+        log = update_two_rates(G, D, real, draw, g, d, ratio=3.0)
+        rates.append([learner.optimiser.param_groups[0]["lr"] for learner in (g, d)])
+        return log
+
+    networks = {"build_generator": small_generator, "build_discriminator": small_discriminator, "latent": 8}
+    train_gan(real=real[:100], epochs=2, batch_size=20, lr=1e-3, update=update, **networks)
+    assert rates == [pytest.approx([1e-3, 3e-3])] * 10
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_a_gan_draws_its_noise_from_a_stream_of_its_own(real, seed):
+    def update(G, D, real, draw, g, d):
+        seen.append(draw())
+        return {"g_loss": torch.zeros(())}
+
+    seen, networks = [], {"build_generator": small_generator, "build_discriminator": small_discriminator}
+    train_gan(real=real[:20], latent=8, epochs=1, batch_size=20, lr=1e-3, update=update, seed=seed, **networks)
+    expected = torch.randn(20, 8, generator=stream(seed, NOISE))
+    assert seen[0].equal(expected)
+    assert not expected.equal(torch.randn(20, 8, generator=stream(seed, ORDER)))
 
 
 def test_the_generators_step_takes_noise_that_the_discriminators_step_has_not_seen():

@@ -112,6 +112,21 @@ def test_the_convolutional_autoencoder_is_evaluated_on_images_that_were_held_out
     assert settings["watch"].keywords["inputs"].equal(unit(book.test.images[:8]))
 
 
+@pytest.mark.parametrize(("name", "lowest"), [("classifier", 0.0), ("cnn", -1.0)])
+def test_a_classifier_learns_from_pixels_of_the_range_in_which_chapters_hand_it_images(name, lowest):
+    pixels = recipes.settings(name)["prepare"](torch.tensor([[0, 255]], dtype=torch.uint8))
+    assert pixels.flatten().tolist() == [lowest, 1.0]
+
+
+@pytest.mark.parametrize("name", ["classifier", "cnn"])
+def test_a_classifier_learns_from_images_that_are_shifted_by_a_pixel_at_most(name):
+    dot = torch.zeros(200, 28, 28, dtype=torch.uint8)
+    dot[:, 14, 14] = 255
+    shifted = recipes.settings(name)["augment"](dot, torch.Generator().manual_seed(0))
+    places = {(row - 14, column - 14) for _, row, column in shifted.nonzero().tolist()}
+    assert places == {(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)}
+
+
 @EVERY_MODEL
 def test_a_model_comes_back_in_evaluation_mode_without_gradients_and_with_its_weights(name, asked):
     model, done = ask(name, FakeBook())

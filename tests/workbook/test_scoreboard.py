@@ -240,6 +240,17 @@ def test_claims_of_ours_that_failed_are_on_the_first_page(place):
     assert "it is not" not in text
 
 
+@pytest.mark.parametrize("fails", [0, 1])
+def test_what_failed_with_one_seed_is_not_made_up_for_by_another(place, fails):
+    for seed in (0, 1):
+        claim = {"statement": "it is so", "holds": seed != fails, "item": None}
+        place(seed=seed, claims=[claim], errata={"E26": seed != fails})
+    place("12_gan_convolutional", seed=0, errata={"E26": fails != 0})
+    place("12_gan_convolutional", seed=1, errata={"E26": fails != 1})
+    assert "- 13_cnn: it is so\n" in scoreboard.write("full", [0, 1]).read_text("utf-8")
+    assert scoreboard.demonstrated("full", [0, 1])["E26"] is False
+
+
 def test_errata_are_listed_with_source_claim_and_correction(place):
     place("12_gan_convolutional", errata={"E26": False})
     page = (scoreboard.write().parent / "errata.md").read_text("utf-8")
