@@ -1,6 +1,7 @@
 """The parts agree with each other: dependencies, modules, notebooks, results, README."""
 
 import ast
+import importlib
 import json
 import os
 import re
@@ -497,6 +498,18 @@ def test_commands_that_a_text_names_exist(file):
     assert set(re.findall(r"profile `(\w+)`", text)) <= set(PROFILES)
     for link in re.findall(r"\]\((?!http)([^)#]+)", text) + re.findall(r'src="(?!http)([^"]+)', text):
         assert (ROOT / link).exists(), link
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("workbook.tools.")])
+def test_every_command_says_how_it_is_used(name, monkeypatch, capsys):
+    module = importlib.import_module(name)
+    if "argparse" not in vars(module):
+        pytest.skip("no command with options")
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit) as stopped:
+        module.main()
+    assert stopped.value.code == 0
+    assert "usage:" in capsys.readouterr().out
 
 
 def test_what_is_committed_is_checked_as_make_lint_checks_it():

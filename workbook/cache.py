@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from filelock import FileLock
@@ -49,7 +49,7 @@ class Trained(NamedTuple):
 
 
 def trained(
-    name: str, train: Callable[..., tuple[dict, dict]], /, keep: tuple[str, ...] | None = None, **settings: object
+    name: str, train: Callable[..., tuple[dict, dict]], /, keep: tuple[str, ...] | None = None, **settings: Any
 ) -> Trained:
     """The result of ``train(**settings)``: cached or released if this code ran with these settings before.
 
@@ -62,7 +62,7 @@ def trained(
     return Trained(*_kept(name, train, _training, keep, settings))
 
 
-def cached(name: str, measure: Callable[..., dict[str, object]], /, **settings: object) -> dict[str, object]:
+def cached(name: str, measure: Callable[..., dict[str, Any]], /, **settings: Any) -> dict[str, Any]:
     """What ``measure(**settings)`` returned, {name: number, text, list, dict or tensor}, kept as ``trained`` keeps it.
 
     Raises TypeError if ``measure`` returns no dict, and for a setting that cannot be fingerprinted.
@@ -72,8 +72,8 @@ def cached(name: str, measure: Callable[..., dict[str, object]], /, **settings: 
 
 
 def _kept(
-    name: str, function: Callable, parts: Callable, keep: tuple[str, ...] | None, settings: dict[str, object]
-) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    name: str, function: Callable, parts: Callable, keep: tuple[str, ...] | None, settings: dict[str, Any]
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Tensors and history of a kept function. ``parts`` takes them from what it returns."""
     try:
         about = describe(function, settings)
@@ -134,13 +134,13 @@ def _say_if_unannounced(file: str) -> None:
         print(f"{file} must be trained, which was not announced: code, data or settings changed", file=sys.stderr)
 
 
-def _enough(found: tuple[dict, dict] | None, keep: tuple[str, ...] | None) -> bool:
+def _enough(found: tuple[dict, dict] | None, keep: tuple[str, ...] | None) -> TypeGuard[tuple[dict, dict]]:
     """Whether a training run was found with all the weights that ``keep`` names."""
     kept = found[1]["kept"] if found else ()
     return found is not None and (kept is None or (keep is not None and set(keep) <= set(kept)))
 
 
-def _use(file: str, found: tuple[dict, dict], saved: float) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+def _use(file: str, found: tuple[dict, dict], saved: float) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Note that a result was used, or, inside another training run, how many seconds it saved."""
     state, about = found
     if _within:
@@ -160,7 +160,7 @@ def _wanted(state: dict[str, torch.Tensor], keep: tuple[str, ...] | None) -> dic
     }
 
 
-def _training(result: object, name: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+def _training(result: Any, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Weights by name and history, as ``train`` returned them."""
     match result:
         case dict() as state, dict() as history if all(isinstance(each, torch.Tensor) for each in state.values()):
@@ -168,7 +168,7 @@ def _training(result: object, name: str) -> tuple[dict[str, torch.Tensor], dict[
     raise TypeError(f"{name}: a training function must return ({{name: tensor}}, {{name: list of numbers}})")
 
 
-def _measurement(result: object, name: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+def _measurement(result: Any, name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """The tensors of a measurement, and everything else in it."""
     if not isinstance(result, dict):
         raise TypeError(f"{name}: a measurement must return a dict {{name: value}}, got a {type(result).__name__}")
@@ -176,7 +176,7 @@ def _measurement(result: object, name: str) -> tuple[dict[str, torch.Tensor], di
     return tensors, _plain({key: value for key, value in result.items() if key not in tensors}, name)
 
 
-def _plain(history: object, name: str) -> object:
+def _plain(history: Any, name: str) -> Any:
     """A history as JSON. Numbers that are not finite become null: an error here would lose hours of training."""
     if hasattr(history, "tolist"):
         history = history.tolist()
@@ -193,13 +193,13 @@ def _plain(history: object, name: str) -> object:
     return str(history)
 
 
-def packed(state: dict[str, torch.Tensor], about: dict[str, object]) -> bytes:
+def packed(state: dict[str, torch.Tensor], about: dict[str, Any]) -> bytes:
     """A finished training run as the bytes of a safetensors file, which includes a hash of its content."""
     text = json.dumps(about, allow_nan=False)
     return save(state, {"about": text, "sha256": _hash(state, text)})
 
 
-def unpacked(content: bytes) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+def unpacked(content: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Weights and metadata of a training run from ``packed`` bytes. Raises ValueError if they are damaged."""
     try:
         size = int.from_bytes(content[:8], "little")
@@ -238,7 +238,7 @@ def _read(path: Path, sha256: str = "", say: bool = False) -> tuple[dict, dict] 
     return state, about
 
 
-def file_name(about: dict[str, object]) -> str:
+def file_name(about: dict[str, Any]) -> str:
     """The file name of a training run: its name, and a hash of everything it depends on."""
     described = {key: about[key] for key in ("function", "settings", "sources", "torch")}
     return f"{about['name']}-{digest(described)[:16]}.safetensors"
@@ -275,7 +275,7 @@ def _released(file: str) -> tuple[dict, dict] | None:
     return _read(RELEASED / released()[file].get("file", file), released()[file]["sha256"], say=True)
 
 
-def _changed_since_release(name: str, file: str, about: dict[str, object]) -> dict[str, str]:
+def _changed_since_release(name: str, file: str, about: dict[str, Any]) -> dict[str, str]:
     """{file: which code has changed} of the models released under this name with the same settings."""
     found = {}
     for former, entry in released().items() if file not in released() else ():

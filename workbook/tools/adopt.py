@@ -140,6 +140,7 @@ def _difference(now: dict, then: dict | None, former: dict[str, dict]) -> str:
     for note in (now, then):
         if note is None or "digests" not in note:
             return f"nothing was compared: {note['why'] if note else 'the former code did not ask for it'}"
+    assert then is not None
     sources = former[then["former"]]["sources"], then["about"]["sources"]
     made, ran = ({name: value for name, value in each.items() if ": " not in name} for each in sources)
     if made != ran:

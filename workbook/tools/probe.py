@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,7 +31,7 @@ class Done(Exception):
     """Everything that this notebook was run for has been seen."""
 
 
-def outline(value: object, change: Callable[[object], object]) -> object:
+def outline(value: Any, change: Callable[[Any], Any]) -> Any:
     """A fingerprint without its data, and with ``change`` applied to its numbers and texts."""
     if isinstance(value, list):
         data = value and isinstance(value[0], str) and DATA.fullmatch(value[0])
@@ -38,11 +39,11 @@ def outline(value: object, change: Callable[[object], object]) -> object:
     return change(value)
 
 
-def _without_code(value: object) -> object:
+def _without_code(value: Any) -> Any:
     return "code" if isinstance(value, str) and CODE.fullmatch(value) else value
 
 
-def _whether_zero(value: object) -> object:
+def _whether_zero(value: Any) -> Any:
     return bool(value) if isinstance(value, int | float) else value
 
 
@@ -71,10 +72,10 @@ def kind(about: dict) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def digests(state: dict[str, torch.Tensor], history: object) -> dict[str, str]:
+def digests(state: dict[str, torch.Tensor], history: Any) -> dict[str, str]:
     """A hash of each tensor and of each entry of a result, durations left out."""
 
-    def timeless(value: object) -> object:
+    def timeless(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: timeless(each) for key, each in value.items() if not key.endswith("seconds")}
         return [timeless(each) for each in value] if isinstance(value, list) else value
@@ -95,18 +96,18 @@ def short(how: str) -> Iterator[None]:
 
     fit = loop.fit
 
-    def few_steps(step: Callable, n: int, *, epochs: int, batch_size: int, **settings: object) -> dict:
+    def few_steps(step: Callable, n: int, *, epochs: int, batch_size: int, **settings: Any) -> dict:
         few, epochs = (STEPS, 1) if how == HOW[0] else (1, epochs)
         return fit(step, min(n, few * batch_size), epochs=epochs, batch_size=batch_size, **settings)
 
-    def give_up(*_: object) -> None:
+    def give_up(*_: Any) -> None:
         raise TimeoutError(f"it takes more than {PATIENCE} s")
 
     holders = [module for module in list(sys.modules.values()) if vars(module).get("fit") is fit]
     before = signal.signal(signal.SIGALRM, give_up)
     try:
         for module in holders:
-            module.fit = few_steps
+            vars(module)["fit"] = few_steps
         signal.alarm(PATIENCE)
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -115,7 +116,7 @@ def short(how: str) -> Iterator[None]:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
         for module in holders:
-            module.fit = fit
+            vars(module)["fit"] = fit
 
 
 def install(notebook: str, former: list[dict], compare: dict[str, str], code: str, log: str) -> None:
@@ -140,7 +141,7 @@ def install(notebook: str, former: list[dict], compare: dict[str, str], code: st
         state = dict(sorted(cache._wanted(found[0], keep).items()))
         return state, json.loads(json.dumps(cache._plain(found[1], name)))
 
-    def in_short(how: str, *asked: object) -> tuple[dict, dict]:
+    def in_short(how: str, *asked: Any) -> tuple[dict, dict]:
         deep[0] = True
         try:
             with short(how):
@@ -148,9 +149,10 @@ def install(notebook: str, former: list[dict], compare: dict[str, str], code: st
         finally:
             deep[0] = False
 
-    def compared(note: dict, before: dict, *asked: object) -> dict:
+    def compared(note: dict, before: dict, *asked: Any) -> dict:
         if "lib.training.loop.fit" not in note["about"]["sources"] and before["seconds"] > LONGEST:
             return {"why": f"it trains nothing, and took {before['seconds']:.0f} s"}
+        why = ""
         for how in [compare[before["file"]]] if before["file"] in compare else HOW:
             try:
                 return {"how": how, "digests": digests(*in_short(how, *asked))}
@@ -164,13 +166,19 @@ def install(notebook: str, former: list[dict], compare: dict[str, str], code: st
         turn = turns[group] = turns.get(group := " ".join([about["name"], *(e["file"] for e in fits)]), -1) + 1
         before = fits[turn] if turn < len(fits) else None
         enough = before is not None and cache._enough(({}, before), keep)
-        note = {"notebook": notebook, "file": file, "about": about, "kind": kind(about), "enough": enough}
+        note: dict[str, Any] = {
+            "notebook": notebook,
+            "file": file,
+            "about": about,
+            "kind": kind(about),
+            "enough": enough,
+        }
         others = fitting(about, former)  # one, if the settings alone say which result it is
         sure = len(others) == 1 and about["settings"].keys() <= others[0]["settings"].keys()
         note |= {"former": before and before["file"], "sure": sure}
         tries = tried.get(note["kind"], 0) if sure else 0
         wanted = before and (before["file"] in compare or (enough and code != "again" and tries < TRIES))
-        if wanted and not (code == "present" and before["file"] == file):
+        if before and wanted and not (code == "present" and before["file"] == file):
             note |= compared(note, before, *asked)
             tried[note["kind"]] = TRIES if "how" in note else tries + 1
         with open(log, "a", encoding="utf-8") as lines:
@@ -190,17 +198,17 @@ def install(notebook: str, former: list[dict], compare: dict[str, str], code: st
         file = cache.file_name(about)
         if file not in seen:
             seen[file] = noted(about, file, keep, asked)
-        if seen[file]:
-            state, whole = cache.unpacked(Path(seen[file]["path"]).read_bytes())
+        if kept := seen[file]:
+            state, whole = cache.unpacked(Path(kept["path"]).read_bytes())
             history = whole["history"]
         else:
             state, history = in_short(HOW[0], *asked)
         return tuple(cache._use(file, (state, {"seconds": 0.0, "history": history}), 0.0))
 
-    def trained(name: str, train: Callable, /, keep: tuple | None = None, **settings: object) -> object:
+    def trained(name: str, train: Callable, /, keep: tuple | None = None, **settings: Any) -> Any:
         return cache.Trained(*ask("trained", name, train, keep, settings))
 
-    def cached(name: str, measure: Callable, /, **settings: object) -> dict:
+    def cached(name: str, measure: Callable, /, **settings: Any) -> dict:
         tensors, others = ask("cached", name, measure, None, settings)
         return others | tensors
 

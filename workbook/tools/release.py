@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lib.atomic import write_atomic
 from workbook.cache import file_name, read_manifest, unpacked
@@ -73,13 +74,13 @@ def whole(path: Path, sha256: str = "") -> bool:
         return False
 
 
-def described(about: dict[str, object]) -> dict[str, object]:
+def described(about: dict[str, Any]) -> dict[str, Any]:
     """What the manifest says about the code and the settings of a model."""
     sources = {name: value[:8] for name, value in sorted(about["sources"].items())}
     return {"settings": digest(about["settings"])[:16], "sources": sources}
 
 
-def entry(content: bytes) -> dict[str, object]:
+def entry(content: bytes) -> dict[str, Any]:
     """What the manifest says about the model with this content."""
     about = unpacked(content)[1]
     size = {"seconds": about["seconds"], "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
