@@ -379,7 +379,7 @@ class Book:
         if lines:
             show.table(
                 ["the report", "ours, with its 95 % interval", "verdict"],
-                [[verdicts.cut(text) for text in (says, ours, verdicts.text(v))] for _, says, ours, v in lines],
+                [[verdicts.cut(text) for text in (says, ours, verdicts.wording(v))] for _, says, ours, v in lines],
             )
         if len(urgent) > len(lines):
             show.text(f"{len(urgent) - len(lines)} more are on the scoreboard.")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lib.atomic import write_atomic
 from workbook.paths import BUILD, FIGURES, results_dir
 from workbook.records import errata, load_results, reports
-from workbook.verdicts import HEAPS, VERDICTS, WORST_FIRST, Verdict, cut, demonstrates, judge_runs, lines, text
+from workbook.verdicts import HEAPS, VERDICTS, WORST_FIRST, Verdict, cut, demonstrates, judge_runs, lines, wording
 
 HEADING = "## How much reproduces"  # a heading of the README; this module writes the section below it
 NONE = "none known"  # in the column of errata
@@ -101,8 +101,8 @@ def summary(table: list[Row], link: str = "", stem: str = "scoreboard") -> str:
     total = sum(counts.values(), Counter())
     heaps = {name: sum(total[word] for word in words) for name, words in HEAPS.items()}
     missed = [row for row in counted(table) if row.verdict.word == "not reproduced"]
-    explained = sum("explained" in text(row.verdict) for row in missed)
-    wrong = sum(row.verdict.word == "reproduced" and "as programmed" in text(row.verdict) for row in counted(table))
+    explained = sum("explained" in wording(row.verdict) for row in missed)
+    wrong = sum(row.verdict.word == "reproduced" and "as programmed" in wording(row.verdict) for row in counted(table))
     errors = Counter(error["report"] for error in errata())
     judged = heaps["holds"] + heaps["fails"]
     paragraph = (
@@ -136,7 +136,7 @@ def listed(table: list[Row], words: Sequence[str], stem: str = "scoreboard") -> 
     page = ["| item | the report | ours | verdict | nearest rival | errata |", "|---|---|---|---|---|---|"]
     for row in (row for row in counted(table) if row.verdict.word in words):
         where = f"[{_cell(row.item['title'], 80)}]({stem}-{row.item['report']}.md)"
-        texts = (row.reported, row.ours, text(row.verdict), row.verdict.rival, row.errors)
+        texts = (row.reported, row.ours, wording(row.verdict), row.verdict.rival, row.errors)
         page.append(f"| {where} | " + " | ".join(map(_cell, texts)) + " |")
     return "\n".join(page if len(page) > 2 else ["None."]) + "\n"
 
@@ -198,7 +198,7 @@ def _cells(row: Row, folder: str, again: bool) -> list[str]:
         item += f' <img src="{folder}{row.figure}" width="120" alt="{alt}">'
     asked = row.item["class"] == "question" and not row.ours and row.verdict.word != "not yet"
     ours = f"[answer]({chapter})" if asked else _cell(row.ours)
-    return [item, _cell(row.reported), ours, _cell(text(row.verdict)), _cell(row.verdict.rival), _cell(row.errors)]
+    return [item, _cell(row.reported), ours, _cell(wording(row.verdict)), _cell(row.verdict.rival), _cell(row.errors)]
 
 
 def errata_page(profile: str = "full", seeds: Sequence[int] = (0,), folder: str = "", stem: str = "scoreboard") -> str:

@@ -526,7 +526,7 @@ def numbers_text(verdict: Verdict, most: int = 3) -> str:
     return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")
 
 
-def text(verdict: Verdict) -> str:
+def wording(verdict: Verdict) -> str:
     """The mark and the word, what stands beside it, and why."""
     texts = (f"{VERDICTS[verdict.word][0]} {verdict.word}", *verdict.marks, verdict.why)
     return "; ".join(text for text in texts if text)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from lib.data.single_cell import SUBSTITUTE
 from workbook.paths import FIGURES
 from workbook.records import items_of, load_results
-from workbook.verdicts import judge
+from workbook.verdicts import judge_runs
 
 
 def results(notebook):
@@ -86,10 +86,11 @@ def test_no_claim_fails_in_the_gallery(notebook):
 
 
 def test_single_cells_do_not_pose_as_the_reports():
-    items, about = results("03_autoencoder_single_cell"), items_of("03_autoencoder_single_cell")
+    items = results("03_autoencoder_single_cell")
+    verdicts = judge_runs("03_autoencoder_single_cell", [load_results(FIGURES / "03_autoencoder_single_cell")], "full")
     for item in ("cpsc453.fig-09", "cpsc453.fig-10", "cpsc453.num-clusters", "cpsc453.q-3.2.1"):
         assert items[item]["value"]["data"] == SUBSTITUTE
-        assert judge(about[item], items[item], drawn=True).word == "not comparable"
+        assert verdicts[item].word == "not comparable"
         assert not set(items[item]["value"]) & {"test_mse_end", "clusters"}
     found = items["cpsc453.q-3.2.1"]["value"]
     assert len(found["ari"]) == len(found["clusters_of_substitute"]) == 5
