@@ -138,6 +138,7 @@ def test_what_rewritten_code_would_only_compute_again_is_adopted_and_nothing_els
     assert "nothing that was released has its name and settings" in said
     assert f"{by_name(before)['pruned'][0]} lacks weights that it needs" in said
     assert not good
+    assert "stopped early" not in said
     entries, own, _ = adopted(REWRITTEN, MORE)
     assert by_name(entries).keys() == by_name(before).keys()
     for name, (file, entry) in by_name(entries).items():
@@ -155,10 +156,11 @@ def test_what_rewritten_code_would_only_compute_again_is_adopted_and_nothing_els
 
 
 def test_a_change_in_the_third_decimal_is_refused_and_named(adopted, former, capsys):
-    entries, own, good = adopted(THIRD_DECIMAL, ASK)
+    entries, own, good = adopted(THIRD_DECIMAL, ASK + "1 / 0\n")
     assert not good
     assert entries == cache.read_manifest(former / "data/trained/manifest.json")
     assert not own
     said = capsys.readouterr().out
     assert said.count("it differs: ") == 5
     assert "it differs: history sum " in said
+    assert "01_small stopped early with the present code:\n" in said

@@ -95,8 +95,8 @@ def asked(tree: Path, notebook: str, former: list[dict], compare: dict[str, str]
         content = json.loads((tree / "notebooks" / f"{notebook}.ipynb").read_text("utf-8"))
         cell = {"cell_type": "code", "execution_count": None, "id": "probe", "metadata": {}, "outputs": []}
         names = f"{{'__name__': 'workbook.tools.probe', 'PLAN': {str(plan)!r}}}"
-        code = f"exec(compile(open({str(PROBE)!r}, encoding='utf-8').read(), 'probe', 'exec'), {names})"
-        cell["source"] = f"import os\nos.chdir({str(tree)!r})\n{code}"
+        run_probe = f"exec(compile(open({str(PROBE)!r}, encoding='utf-8').read(), 'probe', 'exec'), {names})"
+        cell["source"] = f"import os\nos.chdir({str(tree)!r})\n{run_probe}"
         content["cells"].insert(0, cell)
         prepared.write_text(json.dumps(content), "utf-8")
         command = [sys.executable, "-c", EXECUTE, *map(str, (tree, prepared, place / "copy.ipynb", out))]
@@ -104,7 +104,7 @@ def asked(tree: Path, notebook: str, former: list[dict], compare: dict[str, str]
         done = subprocess.run(command, cwd=HERE, env=environment, capture_output=True, encoding="utf-8")
         notes = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
         if done.returncode and not (code == "again" and "Done" in done.stderr):
-            print(f"{tree.name}/{notebook} stopped early:\n{done.stderr[-1500:]}", file=sys.stderr)
+            notes.append({"notebook": notebook, "code": code, "stopped": done.stderr.strip()[-800:]})
     return notes
 
 
@@ -180,7 +180,7 @@ def run_adoption(former: str, notebooks: list[str], jobs: int, dry: bool) -> boo
 
         def asks(notebook: str) -> tuple[list[dict], list[dict]]:
             then = asked(tree, notebook, results, {}, "former")
-            places = {note["former"]: place for place, note in enumerate(then)}
+            places = {note["former"]: place for place, note in enumerate(then) if "former" in note}
             ordered = [each | {"order": places.get(each["file"], len(then))} for each in results]
             compare = {note["former"]: note["how"] for note in then if "how" in note}
             now = asked(ROOT, notebook, ordered, compare, "present")
@@ -190,12 +190,13 @@ def run_adoption(former: str, notebooks: list[str], jobs: int, dry: bool) -> boo
             return now, then
 
         found = list(pool.map(asks, notebooks))
-    notes = [note for now, _ in found for note in now]
-    why = judged(notes, [note for _, then in found for note in then], by_file)
-    good = [note for note in notes if not why[note["file"]] and note["file"] != note["former"]]
+    now, then = ([note for pair in found for note in pair[i] if "stopped" not in note] for i in (0, 1))
+    stopped = [note for pair in found for part in pair for note in part if "stopped" in note]
+    why = judged(now, then, by_file)
+    good = [note for note in now if not why[note["file"]] and note["file"] != note["former"]]
     if good and not dry:
         take(good, by_file, commit, RELEASED, cache_dir())
-    last = {note["file"]: note for note in notes}
+    last = {note["file"]: note for note in now}
     hours = sum(by_file[last[file]["former"]]["seconds"] for file in {note["file"] for note in good}) / 3600
     for file in sorted(file for file in why if why[file]):
         seconds = by_file[last[file]["former"]]["seconds"] if last[file]["former"] else 0
@@ -205,7 +206,9 @@ def run_adoption(former: str, notebooks: list[str], jobs: int, dry: bool) -> boo
     did = "would adopt" if dry else "adopted"
     print(f"{did} {count} results of {commit}, {hours:.1f} hours; {same} had kept their key")
     print(f"{sum(map(bool, why.values()))} will be computed when their notebooks run")
-    return not any(why.values())
+    for note in stopped:
+        print(f"{note['notebook']} stopped early with the {note['code']} code:\n{note['stopped']}")
+    return not any(why.values()) and not stopped
 
 
 def main() -> int:
