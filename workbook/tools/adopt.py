@@ -190,12 +190,12 @@ def run_adoption(former: str, notebooks: list[str], jobs: int, dry: bool) -> boo
             return now, then
 
         found = list(pool.map(asks, notebooks))
-    now, then = ([note for pair in found for note in pair[i] if "stopped" not in note] for i in (0, 1))
-    stopped = [note for pair in found for part in pair for note in part if "stopped" in note]
-    why = judged(now, then, by_file)
-    good = [note for note in now if not why[note["file"]] and note["file"] != note["former"]]
-    if good and not dry:
-        take(good, by_file, commit, RELEASED, cache_dir())
+        now, then = ([note for pair in found for note in pair[i] if "stopped" not in note] for i in (0, 1))
+        stopped = [note for pair in found for part in pair for note in part if "stopped" in note]
+        why = judged(now, then, by_file)
+        good = [note for note in now if not why[note["file"]] and note["file"] != note["former"]]
+        if good and not dry:
+            take(good, by_file, commit, RELEASED, cache_dir())
     last = {note["file"]: note for note in now}
     hours = sum(by_file[last[file]["former"]]["seconds"] for file in {note["file"] for note in good}) / 3600
     for file in sorted(file for file in why if why[file]):
