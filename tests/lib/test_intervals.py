@@ -136,3 +136,9 @@ def test_the_text_says_mean_spread_and_how_many():
     assert spread([0.25], digits=2) == "0.25 (n = 1)"
     assert interval_text([1.0, 2.0, 3.0], digits=1) == "−0.5 to 4.5"
     assert interval_text([0.25]) == "unknown from one run"
+
+
+def test_spreads_are_pooled_unless_bartletts_test_rejects_at_5_percent():
+    alike, apart = ([[0.0, 1.0, 2.0, 3.0], [0.0, k, 2 * k, 3 * k]] for k in (3.0, 5.0))  # p = 0.11 and 0.03
+    assert pool(alike) == pytest.approx((math.sqrt((5 / 3 + 15) / 2), 6))
+    assert pool(apart) is None

@@ -224,6 +224,7 @@ def test_a_book_has_the_profile_and_the_seed_that_it_was_opened_with():
     book = books.open_book("13_cnn", "smoke", 3)
     book.record("linma2472.num-cnn-params", 28938)
     assert (book.profile, book.seed) == ("smoke", 3)
+    assert list(book.seeds(2)) == [3, 4], "its trainings begin with its seed"
     assert (stored(book)["profile"], stored(book)["seed"]) == ("smoke", 3)
 
 

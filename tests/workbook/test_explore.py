@@ -73,3 +73,17 @@ def test_choosing_and_typing_in_jupyterlab(monkeypatch, capsys):
     assert shown[-1].axes[0].get_title() == "14"
     with pytest.raises(ValueError, match="not thirteen"):
         explore.typed(title_figure, "13")
+
+
+def test_a_figure_that_is_drawn_again_does_not_stay_open(monkeypatch):
+    from IPython import display
+    from matplotlib import pyplot
+
+    shown = []
+    monkeypatch.delenv("WORKBOOK_WIDGETS")
+    monkeypatch.setattr(display, "display", lambda *things, **_: shown.extend(things))
+    before = len(pyplot.get_fignums())
+    explore.two_digits(title_figure, 3, 8)
+    for digit in range(5):
+        shown[0].children[0].children[1].value = digit
+    assert len(pyplot.get_fignums()) == before

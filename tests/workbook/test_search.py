@@ -227,3 +227,10 @@ def test_code_edited_after_loading_is_searched_with_but_not_kept(monkeypatch, ca
     assert isinstance(study._storage, optuna.storages.InMemoryStorage)
     assert not (cache_dir() / "studies.sqlite3").exists()
     assert "test_search.py was edited after this process loaded it" in capsys.readouterr().err
+
+
+def test_a_process_is_taken_for_dead_only_after_it_missed_several_heartbeats(tmp_path):
+    from workbook.search import _storage
+
+    storage = _storage(f"sqlite:///{tmp_path / 'a.db'}")
+    assert storage.heartbeat_interval < storage.grace_period / 2
