@@ -247,9 +247,6 @@ class Book:
         if found["holds"] is False:
             _show(_quoted(f"⚠ **In this run, erratum {erratum} is not demonstrated.**"))
 
-    def reported_claim(self, item: str, statement: str, **truths: bool) -> None:
-        """Former claims with truths for numbers: not stored any more; ``tested`` takes their place."""
-
     def _weighed(self, what: str, values: Any, comparison: dict) -> list[dict]:
         """Comparisons with what they give, which is not judged in smoke."""
         given = {name: plain(value) for name, value in comparison.items()}

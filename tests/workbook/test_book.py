@@ -10,7 +10,7 @@ import torch
 from lib import compute, progress
 from workbook import book as books
 from workbook import cache, records, show
-from workbook.paths import BUILD, DATA, HOME, NOTEBOOKS, ROOT
+from workbook.paths import BUILD, DATA, HOME, ROOT
 from workbook.records import items_of, load_results
 
 ALT = "A straight line that rises from zero to one."
@@ -633,8 +633,3 @@ def test_tables_show_rounded_numbers_and_survive_bars_in_their_cells(monkeypatch
     monkeypatch.setattr(show, "display", lambda markdown: shown.append(markdown.data))
     show.table(["model", "p(x|z)"], [["CNN", 0.99456], ["a|b\nc", 3]])
     assert shown == ["| model | p(x\\|z) |\n|---|---|\n| CNN | 0.9946 |\n| a\\|b c | 3 |"]
-
-
-def test_the_former_claims_leave_with_the_last_notebook_that_makes_them():
-    used = [path.name for path in NOTEBOOKS.glob("*.ipynb") if "reported_claim(" in path.read_text("utf-8")]
-    assert hasattr(books.Book, "reported_claim") == bool(used), "delete Book.reported_claim, and its name in chapter.py"

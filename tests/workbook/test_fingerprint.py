@@ -525,12 +525,6 @@ def train(n): return Told.method
             r"the global file: .* TextIOWrapper: use num",
         ),
         ("class Train:\n    def __call__(self, n): return n\ntrain = Train()", "cannot fingerprint a Train"),
-        (
-            "from workbook import recipes\ndef train(n): return recipes.settings('vae')",
-            r"recipes\.settings calls resolve_name\(…\), which hides",
-        ),
-        ("from workbook.recipes import training\ndef train(n): return training('vae', n)", r"which hides"),
-        ("from workbook.recipes import vae\ndef train(n): return vae(n)", r"which hides"),
     ],
 )
 def test_what_hides_the_code_that_runs_is_refused(source, message):

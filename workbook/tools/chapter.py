@@ -23,7 +23,7 @@ from workbook.records import load_results
 
 LESSON_LINES = 25  # longer untagged cells are collapsed
 HIDDEN = {"parameters", "injected-parameters"}
-KEEPS_BOOK = re.compile(r"\bbook\.(?:figure|record|answer|tested|claim|reported_claim|demonstrates|check)\(")
+KEEPS_BOOK = re.compile(r"\bbook\.(?:figure|record|answer|tested|claim|demonstrates|check)\(")
 ONLY_SHOWS = re.compile(r"show\.source\([^()]*\)")  # only the output of such a call is shown
 LITERAL = re.compile(  # what is no prose: fenced blocks, formulas on lines of their own, code, "\\$", formulas
     r"^(?P<before>[> ]*)(?:(?P<fence>```+|~~~+).*?^(?P=before)(?P=fence)|\$\$(?P<display>.+?)\$\$)[ \t]*$"
