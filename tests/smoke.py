@@ -58,6 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
         (Path(scratch.name) / "jupyter").mkdir()
         config.add_cleanup(scratch.cleanup)
         os.environ |= {SCRATCH: scratch.name, "OMP_NUM_THREADS": "1", **kernel.caches()}
+        os.environ[forked_kernel.ADDRESS] = f"{scratch.name}/first.socket"  # of tests that come before any notebook
         for seed, run in enumerate(("first", "second", "other")):
             there = other_processor() if run == "other" else {}
             server = forked_kernel.start(f"{scratch.name}/{run}.socket", hash_seed=seed, **there)

@@ -108,7 +108,7 @@ def source(tmp_path_factory):
         'book = open_book("13_cnn", profile, seed)\nlayers, share = 2, 0.25\n'
         'book.claim("three is more", 2 > 3, "linma2472.q-2.1")'
     )
-    return notebook(tmp_path_factory.mktemp("answers") / "answer.ipynb", opened, ANSWER)
+    return notebook(tmp_path_factory.mktemp("answers") / "13_answer.ipynb", opened, ANSWER)
 
 
 def test_an_answer_in_a_kernel_is_shown_and_recorded(source, tmp_path):
