@@ -17,7 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from tests import smoke
 from workbook.paths import FIGURES, NOTEBOOKS
 from workbook.tools.kernel import execute
-from workbook.tools.run import notebooks
+from workbook.tools.run import SCOREBOARD, notebooks
 
 COMPUTED = """
 import hashlib
@@ -57,6 +57,9 @@ def test_the_settings_of_another_processor_change_what_is_computed_here():
     assert draw != other_draw
 
 
+CHAPTERS = [name for name in notebooks() if name != SCOREBOARD]  # which trains nothing
+
+
 def settings(notebook: str, kind: str, cache: Path) -> dict[str, str]:
     """Environment variables of a ``first`` or ``other`` run, also where the plugin ``tests.smoke`` is not used."""
     if smoke.SCRATCH in os.environ:
@@ -80,7 +83,7 @@ def trainings(folder: Path) -> list[str]:
     return json.loads((folder / "results.json").read_text("utf-8"))["trainings"]
 
 
-@pytest.mark.parametrize("notebook", notebooks())
+@pytest.mark.parametrize("notebook", CHAPTERS)
 def test_a_notebook_asks_for_the_same_trainings_on_another_processor(notebook, request, tmp_path, monkeypatch):
     if not request.config.getoption("nbval"):
         pytest.skip("there is no run by nbval to compare with: make test")
@@ -90,7 +93,7 @@ def test_a_notebook_asks_for_the_same_trainings_on_another_processor(notebook, r
 
 
 @pytest.mark.skipif("WORKBOOK_FULL" not in os.environ, reason="minutes; with WORKBOOK_FULL=1 and everything released")
-@pytest.mark.parametrize("notebook", notebooks())
+@pytest.mark.parametrize("notebook", CHAPTERS)
 def test_the_gallery_asks_for_the_same_trainings_on_another_processor(notebook, tmp_path, monkeypatch):
     found = run(NOTEBOOKS / f"{notebook}.ipynb", tmp_path, tmp_path / "models", monkeypatch, "full")
     assert found == trainings(FIGURES / notebook)

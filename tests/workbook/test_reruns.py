@@ -96,7 +96,7 @@ def test_nothing_runs_if_nothing_has_changed_that_a_notebook_loads(checkout):
         ("lib/models/vae.py", "nn.Linear(", "nn.LazyLinear(", ["32_vae", "21_scoreboard"]),
         ("lib/plots.py", '"-", "--"', '"--", "-"', ["31_draws", "21_scoreboard"]),
         ("lib/workbook.mplstyle", "\n", "\n# a comment\n", ["31_draws", "21_scoreboard"]),
-        ("workbook/scoreboard.py", "WIDEST_CELL = 160", "WIDEST_CELL = 150", ["21_scoreboard"]),
+        ("workbook/scoreboard.py", 'NONE = "none known"', 'NONE = "none"', ["21_scoreboard"]),
     ],
     ids=["prose", "layer", "plots", "style", "scoreboard"],
 )
