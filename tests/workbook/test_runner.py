@@ -450,7 +450,7 @@ def test_ctrl_c_while_processes_start_is_no_traceback(tmp_path):
 
 def test_a_kernel_that_does_not_heed_ctrl_c_is_killed(here, monkeypatch):
     deaf = "import os, signal, time\nsignal.signal(signal.SIGINT, lambda *_: None)\n"
-    ctrl_c = "os.kill(os.getppid(), signal.SIGINT)\n"
+    ctrl_c = f"os.kill({os.getpid()}, signal.SIGINT)\n"
     write_notebook(here, "30_deaf", deaf + ctrl_c + "while True:\n    time.sleep(0.1)")
     monkeypatch.setattr(kernel, "GRACE", 0.3)
     with pytest.raises(KeyboardInterrupt):
