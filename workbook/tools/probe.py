@@ -202,7 +202,7 @@ def install(notebook: str, former: list[dict], compare: dict[str, str], code: st
             state, whole = cache.unpacked(Path(kept["path"]).read_bytes())
             history = whole["history"]
         else:
-            state, history = in_short(HOW[0], *asked)
+            state, history = in_short(HOW[1], *asked)  # with as many epochs as the notebook will show
         return tuple(cache._use(file, (state, {"seconds": 0.0, "history": history}), 0.0))
 
     def trained(name: str, train: Callable, /, keep: tuple | None = None, **settings: Any) -> Any:
