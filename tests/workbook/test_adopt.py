@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+from contextlib import contextmanager
 
 import pytest
 
@@ -108,6 +110,13 @@ def once():
 def adopted(tmp_path, monkeypatch, former, once):
     """Adopt what present code asks for: (manifest, files of the own cache, whether all was adopted)."""
 
+    @contextmanager
+    def vanishing(of):
+        gone = former.parent / "vanishing"
+        shutil.copytree(of, gone, symlinks=True)
+        yield gone, "abc1234"
+        shutil.rmtree(gone)
+
     def adopting(code, requests, dry=False):
         present, own = tmp_path / "present", tmp_path / "own"
         released = present / "data/trained"
@@ -117,7 +126,7 @@ def adopted(tmp_path, monkeypatch, former, once):
         monkeypatch.setattr(adopt, "asked", once)
         monkeypatch.setattr(adopt, "ROOT", present)
         monkeypatch.setattr(adopt, "RELEASED", released)
-        monkeypatch.setattr(adopt, "_git", lambda *_: "abc1234")
+        monkeypatch.setattr(adopt, "checked_out", vanishing)
         monkeypatch.setenv("WORKBOOK_CACHE", str(own))
         good = adopt.run_adoption(str(former), ["01_small"], 1, dry)
         return cache.read_manifest(released / "manifest.json"), sorted(own.glob("*.safetensors")), good
@@ -134,7 +143,8 @@ def test_what_rewritten_code_would_only_compute_again_is_adopted_and_nothing_els
     entries, own, good = adopted(REWRITTEN, MORE, dry=True)
     assert (entries, own) == (before, []), "a dry run writes nothing"
     said = capsys.readouterr().out
-    assert "would adopt 4 results of abc1234" in said
+    assert "01_small: would adopt 4 of 6 results\n" in said
+    assert "4 results of abc1234" in said
     assert "nothing that was released has its name and settings" in said
     assert f"{by_name(before)['pruned'][0]} lacks weights that it needs" in said
     assert not good
@@ -163,4 +173,32 @@ def test_a_change_in_the_third_decimal_is_refused_and_named(adopted, former, cap
     said = capsys.readouterr().out
     assert said.count("it differs: ") == 5
     assert "it differs: history sum " in said
-    assert "01_small stopped early with the present code:\n" in said
+    assert "it stopped early with the present code:\n" in said
+
+
+def test_the_code_of_a_commit_is_checked_out_for_as_long_as_it_is_needed(tmp_path, monkeypatch):
+    def git(*command):
+        who = ["-c", "user.name=somebody", "-c", "user.email=nobody@example.org"]
+        subprocess.run(["git", *who, *command], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "data").mkdir()
+    for code in ("then", "now"):
+        (tmp_path / "data/code").write_text(code, "utf-8")
+        git("add", "data/code")
+        git("commit", "-m", code)
+    (tmp_path / "data/mnist").mkdir()
+    monkeypatch.setattr(adopt, "ROOT", tmp_path)
+    with adopt.checked_out("HEAD~1") as (folder, commit):
+        assert (folder / "data/code").read_text("utf-8") == "then"
+        assert (folder / "data/mnist").samefile(tmp_path / "data/mnist"), "git ignores the images"
+    assert not folder.exists()
+    assert 7 <= len(commit) <= 10
+    with adopt.checked_out(str(tmp_path)) as (folder, also):
+        assert folder == tmp_path
+    assert also != commit
+    with (
+        pytest.raises(release.ReleaseError, match=r"git rev-parse .*no-such-commit"),
+        adopt.checked_out("no-such-commit"),
+    ):
+        pass

@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 from lib.atomic import write_atomic
 from workbook.cache import packed, read_manifest, unpacked
@@ -173,42 +174,48 @@ def take(notes: list[dict], former: dict[str, dict], commit: str, target: Path, 
 
 
 def run_adoption(former: str, notebooks: list[str], jobs: int, dry: bool) -> bool:
-    """Adopt what these notebooks ask for, and print what was adopted and why the rest was not; whether all was."""
+    """Adopt what these notebooks ask for, each when it has run, and print what was not and why; whether all was."""
+    adopted: dict[str, float] = {}
+    left: set[str] = set()
+    one_by_one = Lock()
     with checked_out(former) as (tree, commit), ThreadPoolExecutor(jobs) as pool:
-        results = results_of(tree)
-        by_file = {each["file"]: each for each in results}
+        own = [each | {"present": True} for each in results_of(ROOT)]
+        results = {each["file"]: each for each in [*own, *results_of(tree)]}
 
-        def asks(notebook: str) -> tuple[list[dict], list[dict]]:
-            then = asked(tree, notebook, results, {}, "former")
-            places = {note["former"]: place for place, note in enumerate(then) if "former" in note}
-            ordered = [each | {"order": places.get(each["file"], len(then))} for each in results]
-            compare = {note["former"]: note["how"] for note in then if "how" in note}
-            now = asked(ROOT, notebook, ordered, compare, "present")
-            if more := {note["former"]: note["how"] for note in now if "how" in note and note["former"] not in compare}:
-                then += asked(tree, notebook, results, more, "again")
-            print(f"{notebook}: {len(now)} requests, {sum('how' in note for note in now)} compared", flush=True)
-            return now, then
+        def adopt(notebook: str) -> None:
+            now, then, stopped = _both(tree, notebook, list(results.values()))
+            why = judged(now, then, results)
+            good = [note for note in now if not why[note["file"]] and note["file"] != note["former"]]
+            with one_by_one:
+                if good and not dry:
+                    take(good, results, commit, RELEASED, cache_dir())
+                adopted.update({note["file"]: results[note["former"]]["seconds"] for note in good})
+                left.update(file for file in why if why[file])
+                print(
+                    f"{notebook}: {'would adopt' if dry else 'adopted'} {len(good)} of {len(why)} results", flush=True
+                )
+                lines = [f"{note['file']}: {why[note['file']]}" for note in now if why[note["file"]]]
+                lines += [f"it stopped early with the {note['code']} code:\n{note['stopped']}" for note in stopped]
+                left.update(f"{notebook}: the rest" for _ in stopped)
+                print(*(f"  {line}\n" for line in lines), sep="", end="", flush=True)
 
-        found = list(pool.map(asks, notebooks))
-        now, then = ([note for pair in found for note in pair[i] if "stopped" not in note] for i in (0, 1))
-        stopped = [note for pair in found for part in pair for note in part if "stopped" in note]
-        why = judged(now, then, by_file)
-        good = [note for note in now if not why[note["file"]] and note["file"] != note["former"]]
-        if good and not dry:
-            take(good, by_file, commit, RELEASED, cache_dir())
-    last = {note["file"]: note for note in now}
-    hours = sum(by_file[last[file]["former"]]["seconds"] for file in {note["file"] for note in good}) / 3600
-    for file in sorted(file for file in why if why[file]):
-        seconds = by_file[last[file]["former"]]["seconds"] if last[file]["former"] else 0
-        print(f"{last[file]['notebook']}: {file} ({seconds:.0f} s): {why[file]}")
-    count = len({note["file"] for note in good})
-    same = sum(note["file"] == note["former"] for note in last.values())
-    did = "would adopt" if dry else "adopted"
-    print(f"{did} {count} results of {commit}, {hours:.1f} hours; {same} had kept their key")
-    print(f"{sum(map(bool, why.values()))} will be computed when their notebooks run")
-    for note in stopped:
-        print(f"{note['notebook']} stopped early with the {note['code']} code:\n{note['stopped']}")
-    return not any(why.values()) and not stopped
+        list(pool.map(adopt, notebooks))
+    hours = sum(adopted.values()) / 3600
+    print(f"{len(adopted)} results of {commit}, {hours:.1f} hours of training; {len(left)} will be computed again")
+    return not left
+
+
+def _both(tree: Path, notebook: str, results: list[dict]) -> tuple[list[dict], list[dict], list[dict]]:
+    """The requests of a notebook with the present code and with the former, and what stopped it early."""
+    then = asked(tree, notebook, results, {}, "former")
+    places = {note["former"]: place for place, note in enumerate(then) if "former" in note}
+    ordered = [each | {"order": places.get(each["file"], len(then))} for each in results]
+    compare = {note["former"]: note["how"] for note in then if "how" in note}
+    now = asked(ROOT, notebook, ordered, compare, "present")
+    if more := {note["former"]: note["how"] for note in now if "how" in note and note["former"] not in compare}:
+        then += asked(tree, notebook, results, more, "again")
+    stopped = [note for note in now + then if "stopped" in note]
+    return [note for note in now if "file" in note], [note for note in then if "file" in note], stopped
 
 
 def main() -> int:

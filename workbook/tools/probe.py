@@ -51,12 +51,13 @@ def fitting(about: dict, former: list[dict]) -> list[dict]:
     """The former results that a request may ask for, in the order in which the notebook asked for them.
 
     They have its name, and its value of every setting that is a number or a text in both; of these, the ones that agree
-    with it in most of the other settings, data and names of functions aside.
+    with it in most of the other settings, data and names of functions aside. Results of the present code answer only
+    requests for themselves.
     """
     now = {name: (value, outline(value, _without_code)) for name, value in about["settings"].items()}
     fits: dict[int, list[dict]] = {}
     for each in former:
-        if each["name"] == about["name"]:
+        if each["name"] == about["name"] and not each.get("present"):
             both = [(now[name], (v, outline(v, _without_code))) for name, v in each["settings"].items() if name in now]
             if all(new == old for new, old in both if new[0] == new[1] and old[0] == old[1]):
                 fits.setdefault(sum(new[1] == old[1] for new, old in both), []).append(each)
