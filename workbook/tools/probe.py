@@ -138,7 +138,7 @@ def install(notebook: str, former: list[dict], compare: dict[str, str], code: st
         found = function(**settings)
         if what == "cached":
             tensors = {key: value for key, value in found.items() if isinstance(value, torch.Tensor)}
-            found = tensors, {key: value for key, value in found.items() if key not in tensors}
+            found, keep = (tensors, {key: value for key, value in found.items() if key not in tensors}), None
         state = dict(sorted(cache._wanted(found[0], keep).items()))
         return state, json.loads(json.dumps(cache._plain(found[1], name)))
 
@@ -210,7 +210,7 @@ def install(notebook: str, former: list[dict], compare: dict[str, str], code: st
         return cache.Trained(*ask("trained", name, train, keep, settings))
 
     def cached(name: str, measure: Callable, /, **settings: Any) -> dict:
-        tensors, others = ask("cached", name, measure, None, settings)
+        tensors, others = ask("cached", name, measure, (), settings)
         return others | tensors
 
     for function in (trained, cached):
