@@ -15,10 +15,19 @@ from workbook.exercises import (
     ch04_vae,
     ch05_gan,
     ch06_information_theory,
+    ch11_vae_latent2,
 )
 from workbook.exercises.engine import Exercise, verdict
 
-CHAPTERS = (ch01_feedforward, ch02_autoencoder, ch03_single_cell, ch04_vae, ch05_gan, ch06_information_theory)
+CHAPTERS = (
+    ch01_feedforward,
+    ch02_autoencoder,
+    ch03_single_cell,
+    ch04_vae,
+    ch05_gan,
+    ch06_information_theory,
+    ch11_vae_latent2,
+)
 EXERCISES = {name: exercise for chapter in CHAPTERS for name, exercise in chapter.EXERCISES.items()}
 
 __all__ = ["EXERCISES", "Exercise", "check"]
