@@ -351,6 +351,10 @@ class Book:
         print(f"{len(self.items)} of {len(self.items)} items recorded{judged}")
         self._verdict_table([name for name, item in self.items.items() if "row_of" not in item], 25)
 
+    def verdicts_on(self, *items: str) -> None:
+        """Show the verdicts on these items, such as figures, where a section settles them without a question."""
+        self._verdict_table(list(map(self._known, items)), 6, kept=True)
+
     def _verdicts(self) -> dict[str, verdicts.Verdict]:
         """The verdicts of this run; of what was measured in seconds, without the numbers, which differ every time."""
         self._write()

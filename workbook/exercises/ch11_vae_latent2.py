@@ -111,7 +111,7 @@ EXERCISES = {
     ),
     "11.3": Exercise(
         _free_bits_step,
-        cases={"With half a nat free,": (0.5,), "With one nat free,": (1.0,)},
+        cases={"With one nat free,": (1.0,), "With two nats free,": (2.0,)},
         mistakes={
             "That is the ordinary VAE: nothing is free.": ("kl.clamp_min(free).sum()", "kl.sum()"),
             "Clamp each number's KL, then add: yours is free for all of them together.": (
@@ -133,8 +133,8 @@ EXERCISES = {
                 '"kl": kl.clamp_min(free).sum()',
             ),
         },
-        notice="One number would describe these images, and the ordinary VAE lets the other one fall silent. What is "
-        "free is used: the KL ends higher and the reconstruction loss lower (Kingma et al. 2016).",
+        notice="What is free is used: the KL ends higher than without it, and the reconstruction loss lower. Free bits "
+        "keep a number from falling silent early in training (Kingma et al. 2016).",
         look=_look_free,
         tolerance=0.03,
     ),
