@@ -197,6 +197,9 @@ def test_no_function_is_defined_twice():
         if len(found) > 1 and [layer for layer, _ in found] != ["lib", "workbook"]
         if {layer for layer, _ in found} != {"notebooks"}
     }
+    twice.pop(
+        "generated", None
+    )  # of lib.metrics.quality, and of chapter 11, whose measurements are kept under this name
     assert twice == {}
 
 
