@@ -1,124 +1,132 @@
-"""Exercises of chapter 07: how many components, the angle between two planes, and components found one by one."""
+"""Exercises of chapter 07: how many components are enough, the elbow of a curve, and a step that finds the axes."""
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor
 
+from lib.models.autoencoder import Autoencoder
 from lib.training.loop import Learner
 from workbook.exercises.engine import Exercise, learn
 
-VARIANCES = torch.tensor([3.0, 2.0, 1.0, 0.5, 0.25, 0.25])
+_random = torch.Generator().manual_seed(0)
+ROWS = torch.randn(40, 5, generator=_random) * torch.tensor([4.0, 2.0, 1.0, 0.5, 0.25]) + 3
+STRETCHED = torch.randn(512, 6, generator=_random) * torch.tensor([3.0, 2.0, 1.2, 0.2, 0.2, 0.2])  # axes = components
+DIMENSIONS = list(range(2, 21))
+CURVES = {
+    "For 10 / d from 2 to 20, the elbow": (DIMENSIONS, [10 / d for d in DIMENSIONS]),
+    "For 10 / d from 2 to 12, the elbow": (DIMENSIONS[:11], [10 / d for d in DIMENSIONS[:11]]),
+    "For errors 9, 5, 2, 1.5, 1 at 1, 2, 4, 8, 16, the elbow": ([1, 2, 4, 8, 16], [9.0, 5.0, 2.0, 1.5, 1.0]),
+}
 
 
-def _normal(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+def _components_needed(x, error):
+    """The smallest number of components with which the mean squared error per element of x (N, D) is at most error."""
+    x = x - x.mean(0)
+    variances = torch.linalg.svdvals(x.double()) ** 2 / len(x)
+    lost = torch.stack([variances[k:].sum() / x.shape[1] for k in range(len(variances) + 1)])
+    return int((lost > error).sum())
 
 
-def _plane(seed):
-    return torch.linalg.qr(_normal(6, 2, seed=seed)).Q
-
-
-AXES = torch.linalg.qr(_normal(12, 12, seed=3)).Q
-ROWS = _normal(400, 12, seed=4) * torch.tensor([3.0, 2.0] + 10 * [0.3]) @ AXES.T
-
-
-class _Linear(nn.Module):
-    """A linear autoencoder with two latent variables."""
-
-    def __init__(self):
-        super().__init__()
-        self.encode, self.decode = nn.Linear(12, 2), nn.Linear(2, 12)
-
-    def forward(self, x):
-        return self.decode(self.encode(x))
-
-
-def _components_for(variances, share):
-    """The number of components that explain at least this share of the variance."""
-    explained = variances.cumsum(0) / variances.sum()
-    return int((explained < share - 1e-9).sum()) + 1
-
-
-def _plane_angle(a, b):
-    """The largest angle in degrees between the planes spanned by the orthonormal columns of a and of b (D, 2)."""
-    return torch.linalg.svdvals(a.T @ b).clamp(max=1).acos().rad2deg().max()
+def _elbow(xs, ys):
+    """The x whose y lies furthest below the straight line from the first point to the last."""
+    line = np.interp(xs, [xs[0], xs[-1]], [ys[0], ys[-1]])
+    return xs[int(np.argmax(line - np.array(ys)))]
 
 
 def _nested_step(network, x, given, learner):
-    """{"loss": the error with both latent variables plus that with the first alone}, after one step down it."""
-    z = network.encode(given)
-    alone = network.decode(z * torch.tensor([1.0, 0.0]))
-    loss = F.mse_loss(network.decode(z), x) + F.mse_loss(alone, x)
+    """{"loss": the mean of the errors with the first 1, 2, …, d latent numbers kept}, after one step down."""
+    code = network.encode(given)
+    kept = [torch.cat([code[:, :k], 0 * code[:, k:]], 1) for k in range(1, code.shape[1] + 1)]
+    loss = sum(F.mse_loss(network.decode(z), x) for z in kept) / len(kept)
     learner.descend(loss)
     return {"loss": loss}
 
 
-def _look_nested(call: Callable) -> dict[str, object]:
-    """Train a linear autoencoder with this step, and look at its decoder."""
-    model = _Linear()
-    learner = Learner(model, 0.05, cycle=400)
-    losses = learn(lambda: call(model, ROWS, ROWS, learner), [()] * 400, "loss")["loss"]
-    first = F.normalize(model.decode.weight.detach()[:, 0], dim=0)
+def _look_nested(call: Callable, size: int) -> dict[str, Any]:
+    """Train a linear autoencoder whose data have their principal components along the axes, and look at its decoder."""
+    network = Autoencoder((6, size), output="linear")
+    learner = Learner(network, 0.02)
+    losses = learn(lambda: call(network, STRETCHED, STRETCHED, learner), [()] * 400, "loss")["loss"]
+    weight: Tensor = network.decoder[0].weight.detach()  # (6, size): a column for each latent number
+    columns = F.normalize(weight, dim=0)
     return {
-        "the mean loss of the last 20 of 400 steps": sum(losses[-20:]) / 20,
-        "the cosine between the decoder's first column and the first component": (first @ AXES[:, 0]).abs(),
+        "the loss after 400 steps": losses[-1],
+        "the share of its length that each decoder column has along its own component": columns[:size].diagonal().abs(),
     }
 
 
 EXERCISES = {
     "07.1": Exercise(
-        _components_for,
-        cases={f"For a share of {share}, the number": (VARIANCES, share) for share in (0.5, 0.8, 0.9, 1.0)},
+        _components_needed,
+        cases={
+            f"For 40 rows of 5 elements and an error of {error}, the number of components": (ROWS, error)
+            for error in (10.0, 2.0, 1.2, 0.3, 0.1, 0.03)
+        },
         mistakes={
-            "That is one too few: the first component that reaches the share counts too.": (".sum()) + 1", ".sum())"),
-            "Divide by the sum of all variances, not by the largest.": ("variances.sum()", "variances[0]"),
-            "Add the variances up from the largest; you compare single ones.": (
-                "variances.cumsum(0)",
-                "variances",
+            "That is one too few: count until the error is at most the given one.": (
+                "(lost > error).sum()",
+                "(lost > error).sum() - 1",
             ),
-            "The variances are already squared standard deviations.": (
-                "variances.cumsum(0) / variances.sum()",
-                "(variances**2).cumsum(0) / (variances**2).sum()",
+            "Begin with no component at all: the error is then the variance, which may be small enough.": (
+                "range(len(variances) + 1)",
+                "range(1, len(variances) + 1)",
+            ),
+            "Subtract the mean of x before the decomposition.": ("x - x.mean(0)", "x"),
+            "Divide by the number D of elements: the error is one per element.": (" / x.shape[1]", ""),
+            "Those are singular values. Square them, and divide by N.": (" ** 2 / len(x)", ""),
+            "That is what the first k components keep. The error is what they drop.": (
+                "variances[k:]",
+                "variances[:k]",
             ),
         },
-        notice="The share explained depends on the data, not on a corner in a curve: 90 percent is a rule that can be "
-        "stated before looking.",
+        notice="For the test images of this chapter, this is how many components PCA needs to equal an autoencoder.",
     ),
     "07.2": Exercise(
-        _plane_angle,
-        cases={f"For planes {i} and {j}, the angle": (_plane(i), _plane(j)) for i, j in ((1, 2), (2, 5), (1, 7))},
+        _elbow,
+        cases=CURVES,
         mistakes={
-            "That is the smallest angle. Take the largest.": (".max()", ".min()"),
-            "That is in radians.": (".rad2deg()", ""),
-            "The singular values are cosines: take acos.": (".acos()", ".asin()"),
-            "Columns that face each other need not be the ones that belong together; use the singular values.": (
-                "torch.linalg.svdvals(a.T @ b)",
-                "(a * b).sum(0)",
+            "That is the index of the elbow. Return the x there.": (
+                "return xs[int(np.argmax(line - np.array(ys)))]",
+                "return int(np.argmax(line - np.array(ys)))",
+            ),
+            "That is the point furthest above the line.": ("line - np.array(ys)", "np.array(ys) - line"),
+            "The line goes from the first point to the last, at their x; the x need not be evenly spaced.": (
+                "np.interp(xs, [xs[0], xs[-1]], [ys[0], ys[-1]])",
+                "np.linspace(ys[0], ys[-1], len(ys))",
+            ),
+            "That is the point with the largest fall from the one before.": (
+                "line - np.array(ys)",
+                "-np.diff(ys, prepend=ys[0])",
             ),
         },
-        notice="Two fits can have the same plane and other axes in it: for the error, only the plane counts.",
-        tolerance=1e-3,
+        notice="The second curve is the first one, cut off earlier, and its elbow comes earlier too.",
     ),
     "07.3": Exercise(
         _nested_step,
-        cases={"After training": ()},
+        cases={"With a code of 3,": (3,), "With a code of 2,": (2,)},
         mistakes={
-            "With the whole error alone, any axes of the plane will do. Add the error of the first variable alone.": (
-                "F.mse_loss(network.decode(z), x) + F.mse_loss(alone, x)",
-                "F.mse_loss(network.decode(z), x)",
+            "The whole code is kept every time, so nothing tells the numbers apart.": (
+                "0 * code[:, k:]",
+                "code[:, k:]",
             ),
-            "With the first variable alone the second learns nothing: add the error of both.": (
-                "F.mse_loss(network.decode(z), x) + F.mse_loss(alone, x)",
-                "F.mse_loss(alone, x)",
+            "You keep the last numbers and drop the first.": (
+                "torch.cat([code[:, :k], 0 * code[:, k:]], 1)",
+                "torch.cat([0 * code[:, :-k], code[:, -k:]], 1)",
             ),
-            "Keep the first latent variable, not the second.": ("[1.0, 0.0]", "[0.0, 1.0]"),
+            "Keep all d numbers too, in the last of the errors.": (
+                "range(1, code.shape[1] + 1)",
+                "range(1, code.shape[1])",
+            ),
+            "Take the mean of the errors, not their sum.": (" / len(kept)", ""),
             "Nothing was learned: call learner.descend(loss).": ("learner.descend(loss)", "pass"),
         },
-        notice="Now the axes have an order, as in PCA: the first alone must do as well as it can. Nested dropout "
-        "(Rippel et al. 2014) does the same in deep autoencoders.",
-        look=lambda call: _look_nested(call),
+        notice="Every column of the decoder now points along one principal component, in their order: the first number "
+        "must do alone what it can, and then the second. PCA's axes come from this order, its plane from the error.",
+        look=_look_nested,
         tolerance=0.03,
     ),
 }
