@@ -259,10 +259,11 @@ def test_pca_is_exact_and_above_the_autoencoder():
     assert curve["pca_train_mse"] == pytest.approx(exact, abs=6e-7)
     assert items["adl2024.num-q3-ae-below-pca"]["value"] == 19
     assert all(0.005 < a < p for a, p in zip(curve["autoencoder_test_mse"], curve["pca_test_mse"], strict=True))
-    assert items["adl2024.num-q2-deterministic"]["improved"] == [0] != [items["adl2024.num-q2-deterministic"]["value"]]
+    twice = items["adl2024.num-q2-deterministic"]
+    assert list(twice["otherwise"].values()) == [[0]] != [[twice["value"]]]
     runs = items["adl2024.q1"]["value"]
-    assert all(0.02 < distance < 0.99 for distance in runs["procrustes"].values())
-    assert all(0.035 < error < 0.05 for error in runs["test_mse"].values())
+    assert all(0.02 < distance < 0.99 for distance in runs["procrustes"])
+    assert all(0.035 < error < 0.045 for error in runs["test_mse"])
 
 
 def test_vae_fills_its_plane():
