@@ -19,7 +19,7 @@ DIMENSIONS = list(range(2, 21))
 CURVES = {
     "For 10 / d from 2 to 20, the elbow": (DIMENSIONS, [10 / d for d in DIMENSIONS]),
     "For 10 / d from 2 to 12, the elbow": (DIMENSIONS[:11], [10 / d for d in DIMENSIONS[:11]]),
-    "For errors 9, 5, 2, 1.5, 1 at 1, 2, 4, 8, 16, the elbow": ([1, 2, 4, 8, 16], [9.0, 5.0, 2.0, 1.5, 1.0]),
+    "For errors 9, 5, 4.5, 1.2, 1 at 1, 2, 4, 8, 16, the elbow": ([1, 2, 4, 8, 16], [9.0, 5.0, 4.5, 1.2, 1.0]),
 }
 
 
