@@ -15,6 +15,7 @@ from workbook.exercises import (
     ch04_vae,
     ch05_gan,
     ch06_information_theory,
+    ch08_autoencoder_vs_vae,
     ch11_vae_latent2,
 )
 from workbook.exercises.engine import Exercise, verdict
@@ -26,6 +27,7 @@ CHAPTERS = (
     ch04_vae,
     ch05_gan,
     ch06_information_theory,
+    ch08_autoencoder_vs_vae,
     ch11_vae_latent2,
 )
 EXERCISES = {name: exercise for chapter in CHAPTERS for name, exercise in chapter.EXERCISES.items()}
