@@ -16,6 +16,7 @@ from workbook.exercises import (
     ch05_gan,
     ch06_information_theory,
     ch07_autoencoder_vs_pca,
+    ch08_autoencoder_vs_vae,
     ch11_vae_latent2,
 )
 from workbook.exercises.engine import Exercise, verdict
@@ -28,6 +29,7 @@ CHAPTERS = (
     ch05_gan,
     ch06_information_theory,
     ch07_autoencoder_vs_pca,
+    ch08_autoencoder_vs_vae,
     ch11_vae_latent2,
 )
 EXERCISES = {name: exercise for chapter in CHAPTERS for name, exercise in chapter.EXERCISES.items()}
