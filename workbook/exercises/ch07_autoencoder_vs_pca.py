@@ -51,7 +51,7 @@ def _look_nested(call: Callable, size: int) -> dict[str, Any]:
     network = Autoencoder((6, size), output="linear")
     learner = Learner(network, 0.02)
     losses = learn(lambda: call(network, STRETCHED, STRETCHED, learner), [()] * 400, "loss")["loss"]
-    weight: Tensor = network.decoder[0].weight.detach()  # (6, size): a column for each latent number
+    weight: Tensor = network.decoder[0].weight.detach()  # pyrefly: ignore  # (6, size): a column a number
     columns = F.normalize(weight, dim=0)
     return {
         "the loss after 400 steps": losses[-1],

@@ -51,7 +51,7 @@ def _look_free(call: Callable, free: float) -> dict[str, object]:
     draw, learner = normal_draws(stream(0, 0)), Learner(vae, 0.02, cycle=150)
     losses = learn(lambda: call(vae, pixels, draw, learner, free), [()] * 150, "reconstruction", "kl")
     ends = {name: sum(values[-20:]) / 20 for name, values in losses.items()}
-    first = {f"the {name} of the first step": values[0] for name, values in losses.items()}
+    first: dict[str, object] = {f"the {name} of the first step": values[0] for name, values in losses.items()}
     return first | {f"the mean {name} of the last 20 of 150 steps": value for name, value in ends.items()}
 
 
