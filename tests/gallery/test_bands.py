@@ -17,7 +17,7 @@ def results(notebook):
     return load_results(FIGURES / notebook)["items"]
 
 
-ROWS = [item for item in items_of("01_feedforward") if item.startswith("cpsc453.table-") and item.count(".") > 1]
+ROWS = [item for item in items_of("01_feedforward") if item.startswith(("cpsc453.table-1.", "cpsc453.table-2."))]
 
 
 @pytest.mark.parametrize("item", ROWS)
@@ -30,25 +30,16 @@ def test_feedforward_rows_are_near_the_report_in_every_seed(item):
 
 def test_one_layer_of_512_units():
     found = results("01_feedforward")["cpsc453.q-2.2.4"]["value"]
-    for kind, aim in (("images as they are", 0.986), ("with adversarial twins", 0.988), ("distorted images", 0.992)):
+    for kind, aim in (("images as they are", 0.986), ("with adversarial examples", 0.988), ("distorted images", 0.992)):
         assert len(found[kind]) == 5
         assert aim <= sum(found[kind]) / 5 <= aim + 0.003
     assert results("01_feedforward")["cpsc453.num-accuracy"]["improved"] == found["distorted images"]
-    assert all(0.96 < accuracy < 0.99 for runs in found["optimisers"].values() for accuracy in runs)
 
 
-def test_feedforward_confusion_matrix():
-    counts = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    for table in results("01_feedforward")["cpsc453.table-confusion"]["runs"]:
-        assert [sum(row) for row in table["matrix"]] == counts
-        assert table["trace"] == sum(table["matrix"][i][i] for i in range(10))
-        assert table["accuracy"] == pytest.approx(table["trace"] / 10000)
-
-
-def test_feedforward_loss_scale_is_demonstrated():
+def test_the_loss_of_the_report_divided_by_784_falls():
     runs = results("01_feedforward")["cpsc453.fig-01"]["runs"]
-    assert all(0.05 < run["test_cross_entropy_end"] < 0.1 for run in runs)
-    assert all(run["train_cross_entropy_end"] < run["test_cross_entropy_end"] for run in runs)
+    assert len(runs) == 3
+    assert all(run["train_end"] < run["test_end"] < run["start"] for run in runs)
 
 
 def test_cnn():
@@ -65,7 +56,7 @@ def test_autoencoder():
     loss = items["cpsc453.num-ae-loss"]
     at_report = [run["min_test_mse"] for run in loss["runs"]]
     ours = [run["min_test_mse"] for run in loss["improved"]]
-    assert len(at_report) == 3
+    assert len(at_report) == 6
     assert len(ours) == 5
     assert all(0.033 < error < 0.045 for error in at_report)
     assert all(0.030 < error <= 0.0325 for error in ours)
@@ -75,13 +66,20 @@ def test_autoencoder():
     assert all(0.85 < accuracy < 0.95 for accuracy in found["knn"])
 
 
-REWRITTEN = ("01_feedforward", "02_autoencoder", "03_autoencoder_single_cell", "04_vae_latent20", "05_gan")
+REWRITTEN = (
+    "01_feedforward",
+    "02_autoencoder",
+    "03_autoencoder_single_cell",
+    "04_vae_latent20",
+    "05_gan",
+    "11_vae_latent2",
+)
 
 
 @pytest.mark.parametrize("notebook", [*REWRITTEN, "06_information_theory"])
 def test_no_claim_fails_in_the_gallery(notebook):
     claims = json.loads((FIGURES / notebook / "results.json").read_text("utf-8"))["claims"]
-    assert len(claims) >= 7
+    assert len(claims) >= 6
     assert [claim["statement"] for claim in claims if claim["holds"] is not True] == []
 
 
@@ -105,14 +103,14 @@ def test_vae():
     items = results("04_vae_latent20")
     found, loss = items["cpsc453.q-4.1.0"]["value"], items["cpsc453.num-vae-loss"]
     at_report, ours = ([run["min_test_loss"] for run in loss[kind]] for kind in ("runs", "improved"))
-    assert len(at_report) == 3
+    assert len(at_report) == 6
     assert len(ours) == 5
     assert all(99 < bound < 102 for bound in at_report)
     assert all(97 < bound < 99 for bound in ours)
-    assert all(85 < tight < bound - 1 for tight, bound in zip(found["weighted"], found["elbo"], strict=True))
-    assert all(86.76 < tight < 91 for tight in found["binary_weighted"])
-    assert len(found["binary_weighted"]) == 3
-    assert found["active"] == [20] * 5
+    grey, binary = (found["weighted"][pixels] for pixels in ("grey pixels, not normalised", "black and white pixels"))
+    assert all(85 < tight < loose - 1 for tight, loose in zip(grey["500"], grey["1"], strict=True))
+    assert all(86.76 < tight < 91 for tight in binary["500"])
+    assert len(binary["500"]) == 3
 
 
 def test_gan():
@@ -154,10 +152,11 @@ def test_divergences_of_the_report_come_out_again():
 
 def test_generated_digits_are_near_real_ones():
     beyond = results("06_information_theory")["cpsc453.q-5.3.1"]["value"]  # standard deviations of training images
-    assert all(len(seeds) == 5 for seeds in beyond.values())
-    assert min(beyond["KL(real ‖ other)"]) > 0.5
-    assert max(max(seeds) for seeds in beyond.values()) < 3
-    assert max(map(abs, beyond["MMD²"])) < 0.5
+    means = {name: statistics.mean(sets) for name, sets in beyond.items()}  # over ten sets of test images
+    assert all(len(sets) == 10 for sets in beyond.values())
+    assert 0.5 < means["KL(real ‖ other)"] < 3
+    assert all(mean < 3 for mean in means.values())
+    assert abs(means["MMD²"]) < 0.5
 
 
 def test_convolutional_gan():
@@ -260,10 +259,11 @@ def test_pca_is_exact_and_above_the_autoencoder():
     assert curve["pca_train_mse"] == pytest.approx(exact, abs=6e-7)
     assert items["adl2024.num-q3-ae-below-pca"]["value"] == 19
     assert all(0.005 < a < p for a, p in zip(curve["autoencoder_test_mse"], curve["pca_test_mse"], strict=True))
-    assert items["adl2024.num-q2-deterministic"]["improved"] == [0] != [items["adl2024.num-q2-deterministic"]["value"]]
+    twice = items["adl2024.num-q2-deterministic"]
+    assert list(twice["otherwise"].values()) == [[0]] != [[twice["value"]]]
     runs = items["adl2024.q1"]["value"]
-    assert all(0.02 < distance < 0.99 for distance in runs["procrustes"].values())
-    assert all(0.035 < error < 0.05 for error in runs["test_mse"].values())
+    assert all(0.02 < distance < 0.99 for distance in runs["procrustes"])
+    assert all(0.035 < error < 0.045 for error in runs["test_mse"])
 
 
 def test_vae_fills_its_plane():

@@ -15,6 +15,7 @@ from workbook.exercises import (
     ch04_vae,
     ch05_gan,
     ch06_information_theory,
+    ch07_autoencoder_vs_pca,
     ch08_autoencoder_vs_vae,
     ch11_vae_latent2,
 )
@@ -27,6 +28,7 @@ CHAPTERS = (
     ch04_vae,
     ch05_gan,
     ch06_information_theory,
+    ch07_autoencoder_vs_pca,
     ch08_autoencoder_vs_vae,
     ch11_vae_latent2,
 )
