@@ -298,7 +298,7 @@ def test_all_text_is_utf_8_in_every_locale(part):
 
 def test_released_trainings_are_small_enough_to_clone():
     sizes = [path.stat().st_size for path in RELEASED.rglob("*") if path.is_file()]
-    assert sum(sizes) <= 130 * 2**20
+    assert sum(sizes) <= 100 * 2**20
 
 
 # --- notebooks that are committed ------------------------------------------------------------------------------------

@@ -66,20 +66,14 @@ def test_autoencoder():
     assert all(0.85 < accuracy < 0.95 for accuracy in found["knn"])
 
 
-REWRITTEN = (
-    "01_feedforward",
-    "02_autoencoder",
-    "03_autoencoder_single_cell",
-    "04_vae_latent20",
-    "05_gan",
-    "11_vae_latent2",
-)
+MODELS = ("01_feedforward", "02_autoencoder", "03_autoencoder_single_cell", "04_vae_latent20", "05_gan")
+REWRITTEN = (*MODELS, "06_information_theory", "07_autoencoder_vs_pca", "08_autoencoder_vs_vae", "11_vae_latent2")
 
 
-@pytest.mark.parametrize("notebook", [*REWRITTEN, "06_information_theory"])
+@pytest.mark.parametrize("notebook", REWRITTEN)
 def test_no_claim_fails_in_the_gallery(notebook):
     claims = json.loads((FIGURES / notebook / "results.json").read_text("utf-8"))["claims"]
-    assert len(claims) >= 6
+    assert len(claims) >= (7 if notebook < "07" else 1)
     assert [claim["statement"] for claim in claims if claim["holds"] is not True] == []
 
 

@@ -17,7 +17,7 @@ from workbook.cache import file_name, read_manifest, unpacked
 from workbook.fingerprint import digest
 from workbook.paths import FIGURES, RELEASED, ROOT, cache_dir
 
-LIMIT = 135_000_000  # bytes of all models together
+LIMIT = 100_000_000  # bytes of all models together
 ORDER = (
     "notebooks",
     "file",
