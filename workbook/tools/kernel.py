@@ -115,6 +115,7 @@ def execute(path: Path, copy: Path, parameters: dict[str, Any], out: Path) -> No
                 kernel_name="python3",
                 kernel_manager_class=Kernel,
                 shutdown_kernel="immediate",
+                request_save_on_cell_execute=False,  # twice a cell, with all figures so far, takes seconds
                 on_cell_start=lambda cell, cell_index: begun.append(cell_index),
                 cwd=str(ROOT),
                 progress_bar=False,
