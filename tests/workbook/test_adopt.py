@@ -1,12 +1,14 @@
 """What changed code would only compute again is kept; what it changes, however little, is computed again."""
 
 import json
+import os
 import shutil
 import subprocess
 from contextlib import contextmanager
 
 import pytest
 
+from tests import forked_kernel
 from workbook import cache
 from workbook.paths import ROOT
 from workbook.tools import adopt, kernel, release
@@ -53,6 +55,7 @@ THIRD_DECIMAL = FORMER.replace(
     "    return classifier_step(network, x, y, learner)",
     "    return classifier_step(network, x * 1.001, y, learner)",
 ).replace("range(count)", "range(1, count + 1)")
+FORKED = "from tests import forked_kernel\nforked_kernel.use()\n"  # kernels start at once, with make test
 MORE = ASK.replace("(0, 1)", "(0, 1, 2)").replace("keep=()", 'keep=("W1",)')
 
 
@@ -127,6 +130,9 @@ def adopted(tmp_path, monkeypatch, former, once):
         monkeypatch.setattr(adopt, "ROOT", present)
         monkeypatch.setattr(adopt, "RELEASED", released)
         monkeypatch.setattr(adopt, "checked_out", vanishing)
+        monkeypatch.delenv(forked_kernel.CLOCK, raising=False)
+        if forked_kernel.ADDRESS in os.environ:
+            monkeypatch.setattr(adopt, "EXECUTE", FORKED + adopt.EXECUTE)
         monkeypatch.setenv("WORKBOOK_CACHE", str(own))
         good = adopt.run_adoption(str(former), ["01_small"], 1, dry)
         return cache.read_manifest(released / "manifest.json"), sorted(own.glob("*.safetensors")), good

@@ -58,7 +58,7 @@ def test_same_seed_same_bytes(notebook, first, tmp_path, monkeypatch):
     assert [name for name in first | second if first.get(name) != second.get(name)] == []
 
 
-@pytest.mark.parametrize("notebook", ["15_create_what_you_want"])
+@pytest.mark.parametrize("notebook", ["08_autoencoder_vs_vae"])
 def test_forked_kernels_give_what_jupyters_own_give(notebook, first, tmp_path, monkeypatch):
     monkeypatch.setattr(local_provisioner, "launch_kernel", launcher.launch_kernel)
     settings = smoke.settings(notebook, "second") | {"WORKBOOK_CACHE": str(tmp_path / "models")}
