@@ -18,6 +18,7 @@ from workbook.exercises import (
     ch07_autoencoder_vs_pca,
     ch08_autoencoder_vs_vae,
     ch11_vae_latent2,
+    ch18_denoising_autoencoder,
 )
 from workbook.exercises.engine import Exercise, verdict
 
@@ -31,6 +32,7 @@ CHAPTERS = (
     ch07_autoencoder_vs_pca,
     ch08_autoencoder_vs_vae,
     ch11_vae_latent2,
+    ch18_denoising_autoencoder,
 )
 EXERCISES = {name: exercise for chapter in CHAPTERS for name, exercise in chapter.EXERCISES.items()}
 
