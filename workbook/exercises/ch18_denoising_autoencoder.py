@@ -1,4 +1,4 @@
-"""Exercises of chapter 18: the mean of clipped noise, a random step of a walk, and a network that predicts the noise."""
+"""Exercises of chapter 18: the mean of clipped noise, a random step of a walk, a network that predicts noise."""
 
 import math
 from collections.abc import Callable
