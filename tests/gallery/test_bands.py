@@ -67,7 +67,14 @@ def test_autoencoder():
 
 
 MODELS = ("01_feedforward", "02_autoencoder", "03_autoencoder_single_cell", "04_vae_latent20", "05_gan")
-REWRITTEN = (*MODELS, "06_information_theory", "07_autoencoder_vs_pca", "08_autoencoder_vs_vae", "11_vae_latent2")
+REWRITTEN = (
+    *MODELS,
+    "06_information_theory",
+    "07_autoencoder_vs_pca",
+    "08_autoencoder_vs_vae",
+    "11_vae_latent2",
+    "18_denoising_autoencoder",
+)
 
 
 @pytest.mark.parametrize("notebook", REWRITTEN)
