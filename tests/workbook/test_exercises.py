@@ -271,6 +271,7 @@ def test_every_chapter_has_an_exercise_that_is_tried_on_a_training_or_on_what_it
         "06": "06.4",
         "07": "07.3",
         "08": "08.3",
+        "09": "09.3",
         "11": "11.3",
         "18": "18.3",
     }

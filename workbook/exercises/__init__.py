@@ -17,6 +17,7 @@ from workbook.exercises import (
     ch06_information_theory,
     ch07_autoencoder_vs_pca,
     ch08_autoencoder_vs_vae,
+    ch09_gan_linear,
     ch11_vae_latent2,
     ch18_denoising_autoencoder,
 )
@@ -31,6 +32,7 @@ CHAPTERS = (
     ch06_information_theory,
     ch07_autoencoder_vs_pca,
     ch08_autoencoder_vs_vae,
+    ch09_gan_linear,
     ch11_vae_latent2,
     ch18_denoising_autoencoder,
 )
