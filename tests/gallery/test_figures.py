@@ -9,7 +9,7 @@ from workbook.paths import FIGURES, NOTEBOOKS
 from workbook.tools.chapter import hard_to_read
 
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-PATTERN = [chapter for chapter in CHAPTERS if chapter < "09" or chapter.startswith("11")]  # the others are only counted
+PATTERN = [chapter for chapter in CHAPTERS if chapter < "10" or chapter.startswith("11")]  # the others are only counted
 
 
 def measured(chapter):
