@@ -274,6 +274,7 @@ def test_every_chapter_has_an_exercise_that_is_tried_on_a_training_or_on_what_it
         "09": "09.3",
         "11": "11.3",
         "18": "18.3",
+        "20": "20.4",
     }
     assert {name[:2] for name in EXERCISES} == tried.keys()
     for chapter, exercise in tried.items():

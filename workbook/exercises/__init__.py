@@ -20,6 +20,7 @@ from workbook.exercises import (
     ch09_gan_linear,
     ch11_vae_latent2,
     ch18_denoising_autoencoder,
+    ch20_vae_dense,
 )
 from workbook.exercises.engine import Exercise, verdict
 
@@ -35,6 +36,7 @@ CHAPTERS = (
     ch09_gan_linear,
     ch11_vae_latent2,
     ch18_denoising_autoencoder,
+    ch20_vae_dense,
 )
 EXERCISES = {name: exercise for chapter in CHAPTERS for name, exercise in chapter.EXERCISES.items()}
 
