@@ -19,6 +19,7 @@ from workbook.exercises import (
     ch08_autoencoder_vs_vae,
     ch09_gan_linear,
     ch11_vae_latent2,
+    ch13_cnn,
     ch18_denoising_autoencoder,
     ch20_vae_dense,
 )
@@ -35,6 +36,7 @@ CHAPTERS = (
     ch08_autoencoder_vs_vae,
     ch09_gan_linear,
     ch11_vae_latent2,
+    ch13_cnn,
     ch18_denoising_autoencoder,
     ch20_vae_dense,
 )
