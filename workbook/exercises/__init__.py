@@ -21,6 +21,7 @@ from workbook.exercises import (
     ch11_vae_latent2,
     ch12_gan_convolutional,
     ch13_cnn,
+    ch15_create_what_you_want,
     ch18_denoising_autoencoder,
     ch20_vae_dense,
 )
@@ -39,6 +40,7 @@ CHAPTERS = (
     ch11_vae_latent2,
     ch12_gan_convolutional,
     ch13_cnn,
+    ch15_create_what_you_want,
     ch18_denoising_autoencoder,
     ch20_vae_dense,
 )
