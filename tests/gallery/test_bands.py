@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from lib.data.single_cell import SUBSTITUTE
+from tests.gallery.pattern import FINISHED
 from workbook.paths import FIGURES
 from workbook.records import items_of, load_results
 from workbook.verdicts import judge_runs
@@ -46,8 +47,6 @@ def test_cnn():
     items = results("13_cnn")
     accuracy = items["linma2472.num-cnn-accuracy-test"]
     assert 0.985 <= accuracy["value"] < min(accuracy["improved"]) <= 0.997
-    one_epoch = float(items["linma2472.num-cnn-accuracy-test"]["note"].split()[-1])
-    assert one_epoch > 0.9783
     assert items["linma2472.num-cnn-params"]["value"] == 28938
 
 
@@ -66,19 +65,7 @@ def test_autoencoder():
     assert all(0.85 < accuracy < 0.95 for accuracy in found["knn"])
 
 
-MODELS = ("01_feedforward", "02_autoencoder", "03_autoencoder_single_cell", "04_vae_latent20", "05_gan")
-REWRITTEN = (
-    *MODELS,
-    "06_information_theory",
-    "07_autoencoder_vs_pca",
-    "08_autoencoder_vs_vae",
-    "11_vae_latent2",
-    "12_gan_convolutional",
-    "18_denoising_autoencoder",
-)
-
-
-@pytest.mark.parametrize("notebook", REWRITTEN)
+@pytest.mark.parametrize("notebook", FINISHED)
 def test_no_claim_fails_in_the_gallery(notebook):
     claims = json.loads((FIGURES / notebook / "results.json").read_text("utf-8"))["claims"]
     assert len(claims) >= (7 if notebook < "07" else 1)

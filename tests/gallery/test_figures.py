@@ -5,11 +5,9 @@ import warnings
 
 import pytest
 
-from workbook.paths import FIGURES, NOTEBOOKS
+from tests.gallery.pattern import FORMER, PATTERN
+from workbook.paths import FIGURES
 from workbook.tools.chapter import hard_to_read
-
-CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
-PATTERN = [chapter for chapter in CHAPTERS if chapter < "10" or chapter.startswith("11")]  # the others are only counted
 
 
 def measured(chapter):
@@ -26,6 +24,6 @@ def test_figures_of_a_chapter_that_follows_the_pattern_can_be_read_and_have_capt
 
 
 def test_those_of_other_chapters_are_counted():
-    counts = {chapter: len(hard_to_read(FIGURES / chapter)) for chapter in CHAPTERS if chapter not in PATTERN}
+    counts = {chapter: len(hard_to_read(FIGURES / chapter)) for chapter in sorted(FORMER)}
     listed = ", ".join(f"{chapter} {count}" for chapter, count in counts.items() if count)
     warnings.warn(f"figures to mend (python -m workbook.tools.chapter lists them): {listed}", stacklevel=1)

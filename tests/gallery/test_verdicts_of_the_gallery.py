@@ -9,14 +9,10 @@ from collections import Counter
 
 import pytest
 
+from tests.gallery.pattern import FINISHED
 from workbook import claims, scoreboard, verdicts
 from workbook.paths import FIGURES, ROOT
 from workbook.records import errata, items_of
-
-FINISHED = sorted(
-    path.name for part in ("0[1-8]*", "11*") for path in FIGURES.glob(part)
-)  # chapters that follow the pattern
-PENDING: set[str] = set()  # of these, those whose sentences are not all tested yet
 
 
 @pytest.fixture(scope="module")
@@ -154,13 +150,7 @@ def test_no_sentence_that_an_erratum_calls_wrong_is_supported(table):
     assert wrong == []
 
 
-def pending(notebook):
-    """A test that is expected to fail as long as a chapter is not complete, and complains as soon as it is."""
-    marks = [pytest.mark.xfail(strict=True, reason="sentences untested")] if notebook in PENDING else []
-    return pytest.param(notebook, marks=marks)
-
-
-@pytest.mark.parametrize("notebook", [pending(notebook) for notebook in FINISHED])
+@pytest.mark.parametrize("notebook", FINISHED)
 def test_no_sentence_of_a_finished_chapter_is_untested(table, notebook):
     assert items_of(notebook)
     untested = [

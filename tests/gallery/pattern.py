@@ -1,0 +1,15 @@
+"""The chapters that follow the pattern of the present edition, and those of the former one."""
+
+from workbook.paths import NOTEBOOKS
+
+CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+FORMER = {
+    "10_dcgan",
+    "14_gan_latent_space",
+    "16_conv_autoencoder",
+    "17_latent_structure",
+    "19_transfer_classification",
+    "21_scoreboard",
+}
+PATTERN = [chapter for chapter in CHAPTERS if chapter not in FORMER]
+FINISHED = [chapter for chapter in PATTERN if chapter != "00_start_here"]  # which has no items
