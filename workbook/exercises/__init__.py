@@ -22,6 +22,7 @@ from workbook.exercises import (
     ch12_gan_convolutional,
     ch13_cnn,
     ch15_create_what_you_want,
+    ch17_latent_structure,
     ch18_denoising_autoencoder,
     ch20_vae_dense,
 )
@@ -41,6 +42,7 @@ CHAPTERS = (
     ch12_gan_convolutional,
     ch13_cnn,
     ch15_create_what_you_want,
+    ch17_latent_structure,
     ch18_denoising_autoencoder,
     ch20_vae_dense,
 )
