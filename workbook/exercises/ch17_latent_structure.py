@@ -50,6 +50,8 @@ def _look_ordered(call, digit) -> dict[str, object]:
     centres = torch.tensor([[5.0, 0.0], [-4.0, 3.0], [0.0, -6.0]])
     codes = centres[labels] + torch.einsum("nij,nj->ni", stretch[labels], _normal(900, 2))
     drawn = call(codes, labels, digit, _normal(5000, 2, seed=1))
+    if not isinstance(drawn, torch.Tensor):
+        return {"the mean of 5,000 codes": drawn}
     return {"the mean of 5,000 codes": drawn.mean(0), "the covariance of 5,000 codes": drawn.T.cov().flatten()}
 
 
