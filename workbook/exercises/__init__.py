@@ -24,6 +24,7 @@ from workbook.exercises import (
     ch15_create_what_you_want,
     ch17_latent_structure,
     ch18_denoising_autoencoder,
+    ch19_transfer_classification,
     ch20_vae_dense,
 )
 from workbook.exercises.engine import Exercise, verdict
@@ -44,6 +45,7 @@ CHAPTERS = (
     ch15_create_what_you_want,
     ch17_latent_structure,
     ch18_denoising_autoencoder,
+    ch19_transfer_classification,
     ch20_vae_dense,
 )
 EXERCISES = {name: exercise for chapter in CHAPTERS for name, exercise in chapter.EXERCISES.items()}
