@@ -7,8 +7,6 @@ FORMER = {
     "10_dcgan",
     "14_gan_latent_space",
     "16_conv_autoencoder",
-    "17_latent_structure",
-    "19_transfer_classification",
     "21_scoreboard",
 }
 PATTERN = [chapter for chapter in CHAPTERS if chapter not in FORMER]
