@@ -103,6 +103,7 @@ def summary(table: list[Row], link: str = "", stem: str = "scoreboard") -> str:
     missed = [row for row in counted(table) if row.verdict.word == "not reproduced"]
     explained = sum("explained" in wording(row.verdict) for row in missed)
     wrong = sum(row.verdict.word == "reproduced" and "as programmed" in wording(row.verdict) for row in counted(table))
+    untested = f", and {total['untested']} statements are untested" if total["untested"] else ""
     errors = Counter(error["report"] for error in errata())
     judged = heaps["holds"] + heaps["fails"]
     paragraph = (
@@ -113,7 +114,7 @@ def summary(table: list[Row], link: str = "", stem: str = "scoreboard") -> str:
         f"an estimator that is wrong, and {total['supported']} statements are supported. For "
         f"{heaps['cannot tell']} we cannot tell: {total['compatible']} results agree with the report, but would "
         f"agree as well if what they stand for were not so, or nothing is named that could tell; "
-        f"{total['undecided']} are undecided, and {total['untested']} statements are untested. "
+        f"{total['undecided']} are undecided{untested}. "
         f"{heaps['not judged']} are not judged: {total['not comparable']} because the data, the machine or the "
         f"training are not the report's yet; the others are settings, pictures, tasks, and {total['left aside']} "
         f"statements that nothing could settle. A table is one result, and so is a number printed five times. We "
