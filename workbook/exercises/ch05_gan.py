@@ -30,11 +30,11 @@ def _hinge_step(G, D, real, draw, g, d):
     return {"d_loss": d_loss, "g_loss": g_loss}
 
 
-def _look_hinge(call: Callable) -> dict[str, object]:
-    """Let only D learn, only G, and both, to imitate points around 2 on a line."""
+def look_game(call: Callable, both: tuple[float, float] = (0.005, 0.005)) -> dict[str, object]:
+    """Let only D learn, only G, and both, at the rates ``both`` of D and G, to imitate points around 2 on a line."""
     draw, points = partial(normal_draws(stream(0, 0)), 256, 2), normal_draws(stream(0, 1))
     losses, gaps, means = {}, {}, {}
-    for who, d_rate, g_rate in (("D", 0.01, 0.0), ("G", 0.0, 0.01), ("both", 0.005, 0.005)):
+    for who, d_rate, g_rate in (("D", 0.01, 0.0), ("G", 0.0, 0.01), ("both", *both)):
         torch.manual_seed(0)
         G = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))
         D = nn.Sequential(nn.Linear(1, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
@@ -114,7 +114,7 @@ EXERCISES = {
         },
         notice="A point that D judges right by a margin adds no gradient, so D spends itself on the doubtful ones. G "
         "gets the full slope of the logit everywhere: this loss does not saturate (Lim and Ye 2017).",
-        look=_look_hinge,
+        look=look_game,
         tolerance=0.05,
     ),
     "05.3": Exercise(

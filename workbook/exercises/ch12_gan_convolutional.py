@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from lib.training.loop import Learner, normal_draws, stream
-from workbook.exercises.engine import Exercise, learn
+from workbook.exercises.ch05_gan import look_game
+from workbook.exercises.engine import Exercise
 
 
 def _overlaps(n, k, s):
@@ -36,25 +35,8 @@ def _matching_step(G, D, real, z, g, d):
 
 
 def _look_matching(call: Callable) -> dict[str, object]:
-    """Let only D learn, only G, and both, to imitate points around 2 on a line."""
-    draw, points = normal_draws(stream(0, 0)), normal_draws(stream(0, 1))
-    losses, gaps, means = {}, {}, {}
-    for who, d_rate, g_rate in (("D", 0.01, 0.0), ("G", 0.0, 0.01), ("both", 0.002, 0.01)):
-        torch.manual_seed(0)
-        G = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))
-        D = nn.Sequential(nn.Linear(1, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
-        g, d = (Learner(model, lr, settings={"betas": (0.5, 0.99)}) for model, lr in ((G, g_rate), (D, d_rate)))
-        batches = [(G, D, 2 + 0.5 * points(256, 1), draw(256, 2), g, d) for _ in range(100)]
-        losses[who] = learn(call, batches, "d_loss", "g_loss")
-        fake = G(torch.randn(2000, 2))
-        gaps[who], means[who] = D(batches[0][2]).mean() - D(fake).mean(), fake.mean()
-    return {
-        "the loss of D in the first step": losses["G"]["d_loss"][0],
-        "the loss of G in the first step": losses["G"]["g_loss"][0],
-        "the logit of real points minus that of generated ones, after 100 steps in which only D can learn,": gaps["D"],
-        "the mean of generated points, after 100 steps in which only G can learn,": means["G"],
-        "the mean of generated points, after 100 steps of both,": means["both"],
-    }
+    """The game of chapter 05, with noise that is drawn for the step."""
+    return look_game(lambda G, D, real, draw, g, d: call(G, D, real, draw(), g, d), both=(0.002, 0.01))
 
 
 EXERCISES = {
