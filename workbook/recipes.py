@@ -174,6 +174,25 @@ def cnn() -> Recipe:
 
 
 @recipe
+def report_cnn() -> Recipe:
+    """Of 13 and 14, as LINMA2472 trains it; takes images from ``data.symmetric``."""
+    from lib.models.cnn import CNN
+    from lib.training.classifier import train_classifier
+
+    how = {
+        "build": CNN,
+        "prepare": symmetric,
+        "batch_size": 32,
+        "optimiser": "adam",
+        "optimiser_settings": {"betas": [0.9, 0.999]},
+        "lr": 1e-3,
+        "one_cycle": False,
+        "trace_every": 25,
+    }
+    return Recipe("cnn-report", train_classifier, how, _labelled, (1, 5))
+
+
+@recipe
 def autoencoder(**network: Any) -> Recipe:
     """Of 02, with two latent dimensions; takes images from ``data.unit``."""
     from lib.models.autoencoder import Autoencoder
@@ -264,4 +283,23 @@ def conv_gan(latent: int = 100) -> Recipe:
         "trace_every": 25,
         "precision": "fast",
     }
-    return Recipe("gan-conv", train_gan, how, _real, (1, 4), watched=16)
+    return Recipe("gan-conv", train_gan, how, _real, (1, 20), watched=16)
+
+
+@recipe
+def report_conv_gan(latent: int = 100) -> Recipe:
+    """Of 12 and 14, as LINMA2472 trains it; 2,000 images are kept after every epoch."""
+    from lib.models.gan import ConvDiscriminator, ConvGenerator
+    from lib.training.gan import train_gan, update_on_same_noise
+
+    how = {
+        "build_generator": partial(ConvGenerator, latent=latent),
+        "build_discriminator": ConvDiscriminator,
+        "latent": latent,
+        "update": update_on_same_noise,
+        "batch_size": 32,
+        "lr": 2e-4,
+        "trace_every": 25,
+        "precision": "fast",
+    }
+    return Recipe("gan-conv-report", train_gan, how, _real, (1, 5), watched=2000)

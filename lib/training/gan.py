@@ -35,6 +35,14 @@ def update_in_turn(
     return log | update_generator(D, G(draw()), g, guide)
 
 
+def update_on_same_noise(
+    G: nn.Module, D: nn.Module, real: Tensor, draw: Draw, g: Learner, d: Learner
+) -> dict[str, Tensor]:
+    """Like ``update_in_turn``, but both networks learn from the same generated images."""
+    fake = G(draw())
+    return update_discriminator(D, real, fake.detach(), d) | update_generator(D, fake, g)
+
+
 def update_discriminator(
     D: nn.Module, real: Tensor, fake: Tensor, learner: Learner, real_target: float = 1.0
 ) -> dict[str, Tensor]:
