@@ -283,7 +283,7 @@ def conv_gan(latent: int = 100) -> Recipe:
         "trace_every": 25,
         "precision": "fast",
     }
-    return Recipe("gan-conv", train_gan, how, _real, (1, 20), watched=16)
+    return Recipe("gan-conv", train_gan, how, _real, (1, 4), watched=16)
 
 
 @recipe
