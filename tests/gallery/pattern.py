@@ -5,7 +5,6 @@ from workbook.paths import NOTEBOOKS
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 FORMER = {
     "10_dcgan",
-    "14_gan_latent_space",
     "16_conv_autoencoder",
     "21_scoreboard",
 }
