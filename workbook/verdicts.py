@@ -474,7 +474,7 @@ def _sentence(tests: Sequence[Mapping], closed: str) -> Verdict:
     for word in ("contradicted", "undecided"):
         if word in words.values():
             named = [what for what in words if words[what] == word]
-            why = [", ".join(named)] if len(words) > 1 else []
+            why = [", ".join(named)] if len(named) < len(words) else []
             why += [weighed[what]["why"] for what in named if "why" in weighed[what]][:1]
             return Verdict(word, "; ".join(why), numbers=weighed)
     return Verdict("supported", numbers=weighed)
@@ -506,24 +506,31 @@ def lines(item: Mapping, verdict: Verdict) -> list[tuple[str, str, Verdict]]:
         stated = item.get("comparable", item.get("reported")) if item["class"] == "measured" else item.get("reported")
         target = targets(item) if item["class"] == "measured" else {}
         theirs = _short(next(iter(target.values())) if len(target) == 1 else stated)
-        theirs = f"a table of {len(target)} numbers" if item["kind"] == "table" and len(target) > 1 else theirs
+        theirs = f"{len(target)} numbers" if item["kind"] == "table" and len(target) > 1 else theirs
         found.append((theirs, numbers_text(verdict), verdict))
     return found + [(f"“{each.quote}”", numbers_text(each), each) for each in verdict.statements]
 
 
-def numbers_text(verdict: Verdict, most: int = 3) -> str:
-    """Means with their 95 % intervals and n."""
+def numbers_text(verdict: Verdict, most: int = 3, between: str = "; ") -> str:
+    """Means with their 95 % intervals and n, as precise as the interval allows."""
     named = len(verdict.numbers) > 1 or verdict.quote
     texts = []
     for name, band in list(verdict.numbers.items())[:most]:
-        text = ", ".join(band["values"]) if "values" in band else _short(band["mean"])
+        text = ", ".join(band["values"]) if "values" in band else _short(band["mean"]).replace("-", "−")
         if "low" in band and band["low"] < band["high"]:
-            text += f" ({_short(band['low'])} to {_short(band['high'])}; n = {band['n']})"
+            mean, low, high = _rounded(band["mean"], band["low"], band["high"])
+            text = f"{mean} ({low} to {high}; n = {band['n']})"
         elif band["n"] == 1 and "low" not in band:
             text += " (n = 1)"
         texts.append(f"{name}: {text}" if named else text)
     more = len(verdict.numbers) - most
-    return "; ".join(texts) + (f"; and {more} more" if more > 0 else "")
+    return between.join(texts) + (f"{between}and {more} more" if more > 0 else "")
+
+
+def _rounded(mean: float, low: float, high: float) -> list[str]:
+    """The three numbers with two significant digits of the half-width of the interval."""
+    digits = max(0, 1 - math.floor(math.log10((high - low) / 2)))
+    return [f"{value + 0.0:.{digits}f}".replace("-", "−") for value in (mean, low, high)]
 
 
 def wording(verdict: Verdict) -> str:
@@ -537,10 +544,10 @@ def heap(word: str) -> str:
     return next(name for name, words in HEAPS.items() if word in words)
 
 
-def cut(text: str, limit: int = 160) -> str:
-    """One line, cut to a width that a page can show."""
+def cut(text: str, limit: int = 320) -> str:
+    """One line, cut between two words to a width that a page can show."""
     text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return text if len(text) <= limit else text[:limit].rpartition(" ")[0].rstrip(";:,") + " …"
 
 
 def _short(value: Any) -> str:

@@ -312,7 +312,7 @@ def test_a_test_of_durations_is_kept_apart_and_joined_when_read(asked, shown):
 def test_durations_in_an_answer_hide_no_number_of_its_verdicts(asked, shown):
     asked.tested(QUESTION, "it falls", "slope", [1.0, 1.1, 1.2], above=0)
     asked._answer(QUESTION, "Yes, in 3 s.", "Yes, in … s.")
-    assert "slope: 1.1 (" in shown[-1]
+    assert "slope: 1.10 (" in shown[-1]
 
 
 def test_an_answer_is_followed_by_its_verdicts_and_the_chapter_by_all(asked, shown, monkeypatch):
@@ -321,7 +321,7 @@ def test_an_answer_is_followed_by_its_verdicts_and_the_chapter_by_all(asked, sho
     assert shown[-1].splitlines() == [
         "| the report | ours, with its 95 % interval | verdict |",
         "|---|---|---|",
-        "| “it falls” | slope: -1 (-1.025 to -0.9752; n = 3) | ◆ supported |",
+        "| “it falls” | slope: −1.000 (−1.025 to −0.975; n = 3) | ◆ supported |",
     ]
     asked.check()
     assert shown[-1] == shown[-2]
@@ -329,6 +329,12 @@ def test_an_answer_is_followed_by_its_verdicts_and_the_chapter_by_all(asked, sho
     assert kept["word"] == "supported"
     assert [one["word"] for one in kept["statements"]] == ["supported", "left aside"]
     assert kept["statements"][0]["numbers"]["slope"]["high"] == -0.975159
+
+
+def test_a_number_in_a_table_of_verdicts_is_named(full, shown):
+    full.record("linma2472.num-cnn-accuracy-test", runs=[0.97, 0.98, 0.99])
+    full.verdicts_on("linma2472.num-cnn-accuracy-test")
+    assert shown[-1].splitlines()[2].startswith("| CNN accuracy on the testing set: 0.9783 | 0.980 (")
 
 
 def test_a_verdict_that_changes_after_the_answer_that_shows_it_is_refused(asked, shown):

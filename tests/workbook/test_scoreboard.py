@@ -89,7 +89,7 @@ def test_ours_stands_with_its_interval_n_and_what_beats_the_report(place):
     place(items=accuracy(0.978, 0.979, 0.980, improved=[0.990, 0.991, 0.992]))
     found = row()
     assert (found.verdict.word, found.verdict.marks) == ("compatible", ("beaten by 0.0127",))
-    assert (found.reported, found.ours) == ("0.9783", "0.979 (0.974 to 0.984; n = 3)")
+    assert (found.reported, found.ours) == ("0.9783", "0.9790 (0.9740 to 0.9840; n = 3)")
 
 
 def test_of_a_measured_value_only_what_is_compared_is_shown(place):
@@ -159,7 +159,7 @@ def test_tests_of_the_reports_words_reach_their_sentence(place):
     one = {"quote": quote, "what": "parameters", "values": [1.0, 1.1, 1.2], "above": 0}
     place(items={item["id"]: {"answer": "Yes."}}, tested={item["id"]: [one]})
     found = next(r for r in scoreboard.rows() if r.verdict.quote == quote)
-    assert (found.verdict.word, found.ours) == ("supported", "parameters: 1.1 (0.8516 to 1.348; n = 3)")
+    assert (found.verdict.word, found.ours) == ("supported", "parameters: 1.10 (0.85 to 1.35; n = 3)")
 
 
 def of(word, *marks, name="a", report="cpsc453", **more):
@@ -220,7 +220,7 @@ def test_the_first_page_names_what_did_not_reproduce(place):
     (only,) = (cells for cells in body(text) if "CNN accuracy" in cells[0])
     assert [cell.strip() for cell in only[1:4]] == [
         "0.9783",
-        "0.9 (0.8996 to 0.9004; n = 2)",
+        "0.90000 (0.89955 to 0.90045; n = 2)",
         "✘ not reproduced; ours is lower",
     ]
     fails, unsure = text.split("## What we cannot tell")

@@ -516,3 +516,21 @@ def test_only_an_erratum_of_kind_inconsistent_that_holds_makes_a_setting_inconsi
         monkeypatch.setattr(verdicts, "errata", lambda k=kind: [{"id": "E01", "kind": k, "title": "t", "items": ["s"]}])
         results = {"seed": 0, "items": {"s": {"value": 0.1}}, "figures": {}, "errata": {"E01": holds}}
         assert verdicts.judge_runs("01_a", [results], "full")["s"].word == word
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "text"),
+    [
+        (0.98113, 0.97853, 0.98364, "0.9811 (0.9785 to 0.9836; n = 3)"),
+        (-1.0, -1.025, -0.9752, "−1.000 (−1.025 to −0.975; n = 3)"),
+        (190.7, 174.7, 199.0, "191 (175 to 199; n = 3)"),
+    ],
+)
+def test_a_mean_is_as_precise_as_its_interval(mean, low, high, text):
+    band = {"mean": mean, "low": low, "high": high, "n": 3}
+    assert verdicts.numbers_text(verdicts.Verdict("reproduced", numbers={"value": band})) == text
+
+
+def test_a_long_cell_is_cut_between_two_words():
+    assert verdicts.cut("one two  three", 20) == "one two three"
+    assert verdicts.cut("one two; three four", 12) == "one two …"
