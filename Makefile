@@ -24,13 +24,14 @@ READY  := .venv/.ready
 export OMP_NUM_THREADS := $(THREADS)
 export PYTHONUTF8 := 1
 
-.PHONY: help figures test lab bench data env check lint verify release adopt stale clean-notebooks refresh
+.PHONY: help figures test lab site bench data env check lint verify release adopt stale clean-notebooks refresh
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make figures [PROFILE=full|smoke] [NOTEBOOK=05_gan] [RETRAIN=1] [SEED=0 | SEEDS='0 1 2'] [JOBS=cores] [THREADS=1]"
 	@echo "make test      lint, unit tests, and every notebook in profile smoke"
 	@echo "make lab [PROFILE=smoke]       JupyterLab on this checkout"
+	@echo "make site      the whole book as HTML, which opens from the disk: build/site/html/index.html"
 	@echo "make bench     time the textbook loop and ours side by side"
 	@echo "make check     check versions, device, threads and data, and say how to fix each problem"
 	@echo "make verify NOTEBOOK=04_vae_latent20   train one notebook's models again and compare with the released ones"
@@ -50,6 +51,9 @@ test: data lint
 # the only user of a container is often root, and Jupyter refuses root without this option
 lab: data
 	@WORKBOOK_PROFILE=$(PROFILE) $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
+
+site: env
+	@$(BIN)/python -m workbook.tools.site
 
 bench: data
 	@$(BIN)/python -m benchmarks.run
