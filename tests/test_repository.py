@@ -197,7 +197,7 @@ def test_no_function_is_defined_twice():
         if len(found) > 1 and [layer for layer, _ in found] != ["lib", "workbook"]
         if {layer for layer, _ in found} != {"notebooks"}
     }
-    # of chapters 11, 14, 15, 17, 18, 19 and 20, whose measurements are kept under these names until they are measured again
+    # of chapters 11, 14, 15 and 17 to 20, whose measurements are kept under these names until they are measured again
     kept = {"generated", "certainty", "restored", "plain", "plane", "training", "autoencoder", "vae", "counted"}
     assert {name: files for name, files in twice.items() if name not in kept} == {}
 
