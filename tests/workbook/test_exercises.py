@@ -272,6 +272,7 @@ def test_every_chapter_has_an_exercise_that_is_tried_on_a_training_or_on_what_it
         "07": "07.3",
         "08": "08.3",
         "09": "09.3",
+        "10": "10.3",
         "11": "11.3",
         "12": "12.3",
         "13": "13.4",
