@@ -373,9 +373,9 @@ class Book:
             return
         found = self._verdicts()
         self._printed |= {name: found[name] for name in items if kept}
-        lines = [(name, *line[::2]) for name in items for line in verdicts.lines(self.items[name], found[name])]
-        lines = [line for line in lines if verdicts.heap(line[2].word) != "not judged"]
-        urgent = sorted(lines, key=lambda line: ("fails", "cannot tell", "holds").index(verdicts.heap(line[2].word)))
+        lines = [(name, *line) for name in items for line in verdicts.lines(self.items[name], found[name])]
+        lines = [line for line in lines if verdicts.heap(line[3].word) != "not judged"]
+        urgent = sorted(lines, key=lambda line: ("fails", "cannot tell", "holds").index(verdicts.heap(line[3].word)))
         lines = [line for line in lines if line in urgent[:rows]][:rows]
         if lines:
             show.table(
@@ -386,7 +386,7 @@ class Book:
                         verdicts.numbers_text(each, between="<br>"),
                         verdicts.cut(verdicts.wording(each)),
                     ]
-                    for name, says, each in lines
+                    for name, says, _, each in lines
                 ],
             )
         if len(urgent) > len(lines):

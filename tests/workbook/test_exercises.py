@@ -276,6 +276,7 @@ def test_every_chapter_has_an_exercise_that_is_tried_on_a_training_or_on_what_it
         "11": "11.3",
         "12": "12.3",
         "13": "13.4",
+        "14": "14.3",
         "15": "15.3",
         "17": "17.3",
         "18": "18.3",

@@ -17,7 +17,7 @@ import tarfile
 import venv
 from pathlib import Path
 
-from PIL import Image
+from PIL.Image import open as read_image
 
 from workbook import scoreboard
 from workbook.paths import BUILD, FIGURES, NOTEBOOKS, ROOT
@@ -185,7 +185,7 @@ def prepare() -> tuple[int, int]:
         shutil.copyfile(picture, SOURCE / file)
         target = SOURCE / small(file.as_posix())
         target.parent.mkdir(parents=True, exist_ok=True)
-        with Image.open(picture) as image:
+        with read_image(picture) as image:
             image.thumbnail((THUMBNAIL, THUMBNAIL))
             image.save(target)
     for name in chapters:
