@@ -142,7 +142,7 @@ def listed(table: list[Row], words: Sequence[str], stem: str = "scoreboard") -> 
     return "\n".join(page if len(page) > 2 else ["None."]) + "\n"
 
 
-def _cell(words: str, limit: int = 240) -> str:
+def _cell(words: str, limit: int = 160) -> str:
     """Text for a table cell."""
     return cut(words, limit).replace("|", "\\|")
 
