@@ -25,4 +25,3 @@ html_theme_options = {"show_toc_level": 2, "use_download_button": False, "use_fu
 numfig = True
 numfig_secnum_depth = 0
 math_number_all = True
-copybutton_exclude = ".linenos, .gp, .go"

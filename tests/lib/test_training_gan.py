@@ -19,6 +19,7 @@ from lib.training.gan import (
     update_at_once,
     update_generator,
     update_in_turn,
+    update_on_same_noise,
     update_two_rates,
 )
 from lib.training.loop import NOISE, ORDER, PROBE, Diverged, Learner, outputs, part, seeded, stream, weights
@@ -139,6 +140,19 @@ def test_an_update_in_turn_is_the_textbooks(extra):
     assert log["d_loss"].item() == pytest.approx(d_loss.item())
     assert log["g_loss"].item() == pytest.approx(g_loss.item())
     assert (log["d_real"].item(), log["d_fake"].item()) == pytest.approx(sure)
+
+
+def test_an_update_on_the_same_noise_is_one_in_turn_whose_two_draws_are_equal():
+    torch.manual_seed(0)
+    G, D, x = small_generator(), small_discriminator(0.0), torch.rand(6, 784) * 2 - 1
+    G_, D_ = copy.deepcopy(G), copy.deepcopy(D)
+    noise = torch.randn(6, 8)
+    drawn = iter([noise])  # a second draw would fail
+    log = update_on_same_noise(G, D, x, drawn.__next__, Descent(G, 0.5), Descent(D, 0.5))
+    twice = update_in_turn(G_, D_, x, lambda: noise, Descent(G_, 0.5), Descent(D_, 0.5))
+    torch.testing.assert_close(dict(D.state_dict()), dict(D_.state_dict()))
+    torch.testing.assert_close(dict(G.state_dict()), dict(G_.state_dict()))
+    assert log["g_loss"].item() == pytest.approx(twice["g_loss"].item())
 
 
 def test_the_discriminators_rate_stays_the_same_multiple_of_the_generators(real):

@@ -110,8 +110,7 @@ def test_every_term_of_the_glossary_leads_to_a_chapter():
     assert terms == sorted(terms, key=lambda term: term.lower().replace("β", "beta")), "in the order of the alphabet"
 
 
-def test_the_gallery_links_each_figure_to_its_place_and_its_data(monkeypatch):
-    monkeypatch.setattr(site, "FIGURES", FIGURES)
+def test_the_gallery_links_each_figure_to_its_place_and_its_data():
     name = "05_gan"
     page = site.gallery([name])
     drawn = json.loads((FIGURES / name / "results.json").read_text("utf-8"))["figures"]

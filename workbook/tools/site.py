@@ -26,11 +26,8 @@ from workbook.records import load_results, reports
 SITE = BUILD / "site"
 SOURCE, BOOK, ENVIRONMENT = SITE / "source", SITE / "html", SITE / "env"
 SETTINGS = ROOT / "docs" / "site"
-MATHJAX = (
-    "mathjax@3.2.2",
-    "package/es5/tex-svg.js",
-    "d4295dc337448369",
-)  # npm package, file in it, start of its sha256
+# npm package, file in it, start of its sha256
+MATHJAX = ("mathjax@3.2.2", "package/es5/tex-svg.js", "d4295dc337448369")
 THUMBNAIL = 320  # pixels
 FENCE = re.compile(r"^(?P<before>[> ]*)(?P<fence>```+)(?P<kind>\w*)\n(?P<body>.*?)^(?P=before)(?P=fence)$", re.M | re.S)
 FIGURE = re.compile(r"^!\[(?P<alt>(?:\\.|[^\]\\])*)\]\((?P<file>[^)\s]+)\)\n\n\*(?P<caption>[^\n]+)\*$", re.M)
