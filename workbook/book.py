@@ -361,8 +361,13 @@ class Book:
         found = verdicts.judge_runs(self.notebook, [load_results(self.folder) or {}], self.profile)
         timings = self._files["timings"]
         timed = {name for name, entry in timings["items"].items() if {"value", "durations"} & entry.keys()}
-        timed |= timings["tested"].keys()
-        return {name: verdict.without_numbers() if name in timed else verdict for name, verdict in found.items()}
+        said = {name: {test["quote"] for test in tests} for name, tests in timings["tested"].items()}
+        return {
+            name: verdict.without_numbers(None if name in timed else said[name])
+            if name in timed or name in said
+            else verdict
+            for name, verdict in found.items()
+        }
 
     def _verdict_table(self, items: list[str], rows: int, kept: bool = False) -> None:
         """Show the report's words or numbers, our measurements and the verdicts: what fails, if there are more rows.

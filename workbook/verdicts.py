@@ -23,7 +23,7 @@ Keys of an item for this: ``pool``, ``row_of``, ``result``, ``draws``, ``possibl
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from lib.metrics import intervals
@@ -77,9 +77,9 @@ class Verdict(NamedTuple):
     statements: tuple["Verdict", ...] = ()  # of the sentences of this item
     quote: str = ""  # the sentence that this verdict is on
 
-    def without_numbers(self) -> "Verdict":
-        """For measured seconds, which differ from run to run."""
-        bare = tuple(each.without_numbers() for each in self.statements)
+    def without_numbers(self, said: Container[str] | None = None) -> "Verdict":
+        """For measured seconds, which differ from run to run; of the statements only those on these quotations."""
+        bare = tuple(each.without_numbers() if said is None or each.quote in said else each for each in self.statements)
         return self._replace(numbers={}, rival="", statements=bare)
 
     def stored(self) -> dict:

@@ -9,7 +9,7 @@ import torch
 
 from lib import compute, progress
 from workbook import book as books
-from workbook import cache, records, show
+from workbook import cache, records, show, verdicts
 from workbook.paths import BUILD, DATA, HOME, ROOT
 from workbook.records import items_of, load_results
 
@@ -307,6 +307,20 @@ def test_a_test_of_durations_is_kept_apart_and_joined_when_read(asked, shown):
     asked.answer(QUESTION, "Yes.")
     assert "| “it falls” |  | ◆ supported |" in shown[-1], "its seconds differ from run to run"
     assert "1.1" not in shown[-1]
+
+
+def test_seconds_hide_the_numbers_of_their_own_statement_only():
+    band = {"slope": {"mean": 1.0, "n": 3}}
+    both = verdicts.Verdict(
+        "supported",
+        numbers=band,
+        statements=tuple(
+            verdicts.Verdict("supported", numbers=band, quote=quote) for quote in ("it falls", "it is fast")
+        ),
+    )
+    assert [bool(each.numbers) for each in both.without_numbers({"it is fast"}).statements] == [True, False]
+    assert not both.without_numbers({"it is fast"}).numbers, "they may be of all statements"
+    assert not any(each.numbers for each in both.without_numbers().statements)
 
 
 def test_durations_in_an_answer_hide_no_number_of_its_verdicts(asked, shown):

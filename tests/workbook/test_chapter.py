@@ -18,7 +18,7 @@ from workbook.tools import chapter
 from workbook.tools.clean import MACHINE_PATH
 
 PARSE = mistune.create_markdown(renderer=None, plugins=["table"])  # as a code host: formulas are code, or nothing
-ALLOWED = {"details", "summary", "img"}
+ALLOWED = {"br", "details", "summary", "img"}
 
 
 def tokens(nodes):
@@ -159,6 +159,11 @@ def test_prose_stays_as_it_is_and_formulas_become_code(place):
     assert rendered(place, markdown(prose)) == (
         "Let $`p_{a<b>c}(x) = \\frac{1}{2}`$ and `<b>`:\n\n```math\n\\min_G \\quad [x](y)\n```\n\n- one $`x`$\n- \\$2\n"
     )
+
+
+def test_cells_of_tables_keep_their_line_breaks(place):
+    table = "| the report | ours |\n|---|---|\n| 0.1 | a: 1<br>b: 2 |"
+    assert rendered(place, markdown(table)) == table + "\n"
 
 
 # --- formulas --------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ LITERAL = re.compile(  # what is no prose: fenced blocks, formulas on lines of t
     r"|`[^`\n]+`|\\\$|\$\$?(?P<inline>[^$\n]+)\$\$?",
     re.MULTILINE | re.DOTALL,
 )
-TAG = re.compile(r"</?(?!(?:details|summary|img)\b)[A-Za-z][\w-]*(?:\s[^<>]*)?/?>|<!--.*?-->", re.DOTALL)
+TAG = re.compile(r"</?(?!(?:br|details|summary|img)\b)[A-Za-z][\w-]*(?:\s[^<>]*)?/?>|<!--.*?-->", re.DOTALL)
 LINK = re.compile(r"(?<=\]\()([^)\s]+)(?=(?:\s+\"[^\"]*\")?\))")
 IMAGE_LINK = re.compile(r"(?<=\bsrc=\")([^\"]+)(?=\")")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
