@@ -1,12 +1,11 @@
-"""Exercises of chapter 10: the small kernels of a transposed convolution, batch normalisation, the hinge loss."""
+"""Exercises of chapter 10: the small kernels of a transposed convolution, batch norm, a layer that resizes."""
 
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
+from torch import nn
 
-from workbook.exercises.ch05_gan import look_game
-from workbook.exercises.engine import Exercise
+from workbook.exercises.engine import Exercise, network, numbers
 
 
 def _kernel_sums(kernel, s):
@@ -22,20 +21,29 @@ def _batch_norm(h, gamma, beta):
     return gamma.view(1, -1, 1, 1) * (h - m) / (v + 1e-5).sqrt() + beta.view(1, -1, 1, 1)
 
 
-def _hinge_step(G, D, real, draw, g, d):
-    """{"d_loss": …, "g_loss": …}, after a step of D on its hinge loss, and one of G, on the same generated images."""
-    fake = G(draw())
-    on_real, on_fake = D(real), D(fake.detach())
-    d_loss = F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()
-    d.descend(d_loss)
-    g_loss = -D(fake).mean()
-    g.descend(g_loss)
-    return {"d_loss": d_loss, "g_loss": g_loss}
+def _resize_layer(inputs, outputs):
+    """A network that repeats every place of maps (B, inputs, H, H) twice along both axes, and then convolves."""
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2),
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+    )
 
 
-def _look_hinge(call: Callable) -> dict[str, object]:
-    """The game of chapter 05, with a slow D: a logit without bound pushes G without end."""
-    return look_game(call, both=(0.002, 0.01))
+def _look_layer(call: Callable, inputs: int, outputs: int) -> dict[str, object]:
+    """What a layer makes of random maps and of flat ones, with weights that we set."""
+    layer, x = network(call(inputs, outputs)), _normal(2, inputs, 6, 6)
+    shape, weights = numbers(layer(x)).shape, list(layer.parameters())
+    with torch.no_grad():
+        for i, weight in enumerate(weights):
+            weight.copy_(_normal(*weight.shape, seed=i + 1))
+    flat = numbers(layer(torch.ones(1, inputs, 6, 6))).flatten(0, -3)[:, 2:-2, 2:-2]
+    return {
+        "the shape of its output": tuple(shape),
+        "the largest minus the smallest value that a flat input gives, away from the border,": flat.amax()
+        - flat.amin(),
+        "the number of its weights": sum(weight.numel() for weight in weights),
+        "its output, with weights that were set,": layer(x),
+    }
 
 
 def _normal(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -123,40 +131,35 @@ EXERCISES = {
         "the network a scale back that it can learn. And each image now depends on its batch.",
     ),
     "10.3": Exercise(
-        _hinge_step,
-        cases={"For points around 2 on a line,": ()},
-        mistakes={
-            "That is the cross-entropy: the hinge is max(0, 1 − l).": (
-                "F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()",
-                "F.softplus(-on_real).mean() + F.softplus(on_fake).mean()",
-            ),
-            "Without max(0, …) D is paid for logits without bound.": (
-                "F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()",
-                "(1 - on_real).mean() + (1 + on_fake).mean()",
-            ),
-            "The signs are swapped: real logits should be above 1, generated ones below −1.": (
-                "F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()",
-                "F.relu(1 + on_real).mean() + F.relu(1 - on_fake).mean()",
-            ),
-            "The hinge ends at a logit of 1, not of 0.": (
-                "F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()",
-                "F.relu(-on_real).mean() + F.relu(on_fake).mean()",
-            ),
-            "G descends the negative mean logit.": ("g_loss = -D(fake).mean()", "g_loss = D(fake).mean()"),
-            "G has no hinge: its loss is −l, which has a slope everywhere.": (
-                "g_loss = -D(fake).mean()",
-                "g_loss = F.relu(1 - D(fake)).mean()",
-            ),
-            "That is the non-saturating loss of G.": (
-                "g_loss = -D(fake).mean()",
-                "g_loss = F.softplus(-D(fake)).mean()",
-            ),
-            "G learned nothing: call g.descend(g_loss).": ("g.descend(g_loss)", "pass"),
-            "D learned nothing: call d.descend(d_loss).": ("d.descend(d_loss)", "pass"),
+        _resize_layer,
+        cases={
+            f"For maps of {inputs} channels that become {outputs},": (inputs, outputs)
+            for inputs, outputs in ((3, 2), (2, 4))
         },
-        notice="D stops learning from images that it has decided clearly, beyond ±1, and G always gets a slope of the "
-        "same size. No logarithm, no probability: l is only a score.",
-        look=_look_hinge,
-        tolerance=0.03,
+        mistakes={
+            "That is the layer of a DCGAN, whose four small kernels need not agree.": (
+                "nn.Upsample(scale_factor=2),\n        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),",
+                "nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False),",
+            ),
+            "Enlarge first: a convolution of the small maps, repeated, gives blocks of equal values.": (
+                "nn.Upsample(scale_factor=2),\n        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),",
+                "nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),\n        nn.Upsample(scale_factor=2),",
+            ),
+            "Without padding the convolution loses a place at every side.": (", padding=1", ""),
+            "The bias is left out, because batch norm follows.": (", bias=False", ""),
+            "Repeat every place, and do not interpolate between them.": (
+                "scale_factor=2",
+                "scale_factor=2, mode='bilinear'",
+            ),
+            "A stride of 2 halves the maps again.": ("3, padding=1", "3, stride=2, padding=1"),
+            "The kernel has a size of 3.": ("3, padding=1", "5, padding=2"),
+            "The convolution is missing: nothing can be learned here.": (
+                "nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)",
+                "nn.Identity()",
+            ),
+        },
+        notice="Whatever the weights are, the strides leave no pattern of their own. The price: 36 products for each "
+        "place of the input and each pair of channels, where kernel 4 with stride 2 has 16.",
+        look=_look_layer,
     ),
 }
