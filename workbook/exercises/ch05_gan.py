@@ -1,6 +1,6 @@
 """Exercises of chapter 05: the generator's losses, a step with another loss, class entropy, a moving average."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -30,22 +30,39 @@ def _hinge_step(G, D, real, draw, g, d):
     return {"d_loss": d_loss, "g_loss": g_loss}
 
 
+def games(call: Callable, build: Callable, batches: Callable, both: tuple[float, float]) -> Iterator[tuple]:
+    """Three games, where only D learns, only G, and both, at the rates ``both``: (who, losses by step, G, D) of each.
+
+    ``build()`` returns a new G and D, and ``batches(who)`` what a step gets in between them and their learners.
+    """
+    for who, d_rate, g_rate in (("D", 0.01, 0.0), ("G", 0.0, 0.01), ("both", *both)):
+        torch.manual_seed(0)
+        G, D = build()
+        g, d = (Learner(model, lr, settings={"betas": (0.5, 0.99)}) for model, lr in ((G, g_rate), (D, d_rate)))
+        yield who, learn(call, [(G, D, *batch, g, d) for batch in batches(who)], "d_loss", "g_loss"), G, D
+
+
+def small(inputs: int, hidden: int, bend: nn.Module) -> nn.Sequential:
+    """Two linear layers with a bend between them, and one number at the end."""
+    return nn.Sequential(nn.Linear(inputs, hidden), bend, nn.Linear(hidden, 1))
+
+
 def look_game(call: Callable, both: tuple[float, float] = (0.005, 0.005)) -> dict[str, object]:
     """Let only D learn, only G, and both, at the rates ``both`` of D and G, to imitate points around 2 on a line."""
     draw, points = partial(normal_draws(stream(0, 0)), 256, 2), normal_draws(stream(0, 1))
     losses, gaps, means = {}, {}, {}
-    for who, d_rate, g_rate in (("D", 0.01, 0.0), ("G", 0.0, 0.01), ("both", *both)):
-        torch.manual_seed(0)
-        G = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 1))
-        D = nn.Sequential(nn.Linear(1, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
-        g, d = (Learner(model, lr, settings={"betas": (0.5, 0.99)}) for model, lr in ((G, g_rate), (D, d_rate)))
-        batches = [(G, D, 2 + 0.5 * points(256, 1), draw, g, d) for _ in range(100)]
-        losses[who] = learn(call, batches, "d_loss", "g_loss")
+    for who, lost, G, D in games(
+        call,
+        lambda: (small(2, 16, nn.ReLU()), small(1, 32, nn.LeakyReLU(0.2))),
+        lambda who: [(2 + 0.5 * points(256, 1), draw) for _ in range(100)],
+        both,
+    ):
         fake = G(torch.randn(2000, 2))
-        gaps[who], means[who] = D(batches[0][2]).mean() - D(fake).mean(), fake.mean()
+        losses[who], means[who] = lost, fake.mean()
+        gaps[who] = D(2 + 0.5 * points(256, 1)).mean() - D(fake).mean()
     return {
         "the loss of D in the first step": losses["G"]["d_loss"][0],
-        "the loss of G in the first step": losses["G"]["g_loss"][0],
+        "the loss of G in the first step": losses["D"]["g_loss"][0],
         "the logit of real points minus that of generated ones, after 100 steps in which only D can learn,": gaps["D"],
         "the mean of generated points, after 100 steps in which only G can learn,": means["G"],
         "the mean of generated points, after 100 steps of both,": means["both"],

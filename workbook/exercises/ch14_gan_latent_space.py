@@ -1,13 +1,14 @@
 """Exercises of chapter 14: spherical interpolation, what vectors have in common, a discriminator of packs."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.training.loop import Learner
-from workbook.exercises.engine import Exercise, learn
+from workbook.exercises.ch05_gan import games, small
+from workbook.exercises.engine import Exercise
 
 
 def _slerp(start, end, t):
@@ -45,19 +46,18 @@ def _mixed_packs(G, D, real, z, g, d):
 
 def _look_packed(call: Callable) -> dict[str, object]:
     """Let only D learn, only G, and both, where real points lie around −2 and 2 on a line."""
-    losses, gaps, spreads = {}, {}, {}
-    for who, d_rate, g_rate in (("D", 0.01, 0.0), ("G", 0.0, 0.01), ("both", 0.005, 0.005)):
-        torch.manual_seed(0)
-        G = nn.Sequential(nn.Linear(2, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
-        D = nn.Sequential(nn.Linear(2, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
-        g, d = (Learner(model, lr, settings={"betas": (0.5, 0.99)}) for model, lr in ((G, g_rate), (D, d_rate)))
+    losses, gaps, spreads, real = {}, {}, {}, torch.tensor([[-2.0, -2.0], [-2.0, 2.0], [2.0, -2.0], [2.0, 2.0]])
+
+    def batches(who: str) -> list[tuple]:
         steps = 300 if who == "both" else 60
-        signs = 4 * torch.randint(2, (steps, 128, 1)) - 2
-        points, noise = signs + 0.2 * torch.randn(steps, 128, 1), torch.randn(steps, 128, 2)
-        losses[who] = learn(call, [(G, D, x, z, g, d) for x, z in zip(points, noise, strict=True)], "d_loss", "g_loss")
+        points = 4 * torch.randint(2, (steps, 128, 1)) - 2 + 0.2 * torch.randn(steps, 128, 1)
+        return list(zip(points, torch.randn(steps, 128, 2), strict=True))
+
+    build = partial(map, partial(small, 2, 32), (nn.LeakyReLU(0.2), nn.LeakyReLU(0.2)))
+    for who, lost, G, D in games(call, build, batches, (0.005, 0.005)):
         fake = G(torch.randn(1000, 2))
-        gaps[who] = D(points[0].view(64, 2)).mean() - D(fake.view(500, 2)).mean()
-        spreads[who] = fake.std()
+        losses[who], spreads[who] = lost, fake.std()
+        gaps[who] = D(real).mean() - D(fake.view(500, 2)).mean()
     return {
         "the loss of D in the first step": losses["G"]["d_loss"][0],
         "the loss of G in the first step": losses["D"]["g_loss"][0],
