@@ -42,7 +42,7 @@ def games(call: Callable, build: Callable, batches: Callable, both: tuple[float,
         yield who, learn(call, [(G, D, *batch, g, d) for batch in batches(who)], "d_loss", "g_loss"), G, D
 
 
-def small(inputs: int, hidden: int, bend: nn.Module) -> nn.Sequential:
+def two_linear(inputs: int, hidden: int, bend: nn.Module) -> nn.Sequential:
     """Two linear layers with a bend between them, and one number at the end."""
     return nn.Sequential(nn.Linear(inputs, hidden), bend, nn.Linear(hidden, 1))
 
@@ -53,7 +53,7 @@ def look_game(call: Callable, both: tuple[float, float] = (0.005, 0.005)) -> dic
     losses, gaps, means = {}, {}, {}
     for who, lost, G, D in games(
         call,
-        lambda: (small(2, 16, nn.ReLU()), small(1, 32, nn.LeakyReLU(0.2))),
+        lambda: (two_linear(2, 16, nn.ReLU()), two_linear(1, 32, nn.LeakyReLU(0.2))),
         lambda who: [(2 + 0.5 * points(256, 1), draw) for _ in range(100)],
         both,
     ):

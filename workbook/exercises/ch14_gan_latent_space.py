@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from workbook.exercises.ch05_gan import games, small
+from workbook.exercises.ch05_gan import games, two_linear
 from workbook.exercises.engine import Exercise
 
 
@@ -53,7 +53,7 @@ def _look_packed(call: Callable) -> dict[str, object]:
         points = 4 * torch.randint(2, (steps, 128, 1)) - 2 + 0.2 * torch.randn(steps, 128, 1)
         return list(zip(points, torch.randn(steps, 128, 2), strict=True))
 
-    build = partial(map, partial(small, 2, 32), (nn.LeakyReLU(0.2), nn.LeakyReLU(0.2)))
+    build = partial(map, partial(two_linear, 2, 32), (nn.LeakyReLU(0.2), nn.LeakyReLU(0.2)))
     for who, lost, G, D in games(call, build, batches, (0.005, 0.005)):
         fake = G(torch.randn(1000, 2))
         losses[who], spreads[who] = lost, fake.std()
