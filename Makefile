@@ -24,7 +24,7 @@ READY  := .venv/.ready
 export OMP_NUM_THREADS := $(THREADS)
 export PYTHONUTF8 := 1
 
-.PHONY: help figures test lab site bench data env check lint verify release adopt stale clean-notebooks refresh
+.PHONY: help figures test test-browser lab site bench data env check lint verify release adopt stale clean-notebooks refresh
 .DELETE_ON_ERROR:
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make test      lint, unit tests, and every notebook in profile smoke"
 	@echo "make lab [PROFILE=smoke]       JupyterLab on this checkout"
 	@echo "make site      the whole book as HTML, which opens from the disk: build/site/html/index.html"
+	@echo "make test-browser   look at every page of it in headless Chromium; tells what to install"
 	@echo "make bench     time the textbook loop and ours side by side"
 	@echo "make check     check versions, device, threads and data, and say how to fix each problem"
 	@echo "make verify NOTEBOOK=04_vae_latent20   train one notebook's models again and compare with the released ones"
@@ -46,13 +47,17 @@ figures: data
 		$(if $(JOBS),--jobs $(JOBS)) --threads $(THREADS) $(if $(filter-out 0,$(RETRAIN)),--retrain)
 
 test: data lint
-	@$(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 -n 2 --durations=15 -q tests notebooks
+	@$(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 -n 2 --durations=15 -q -m "not browser" tests notebooks
+
+test-browser: site
+	@$(BIN)/python -m workbook.tools.browser
+	@$(BIN)/python -m pytest -q -m browser -n 2 --dist load tests/browser
 
 # the only user of a container is often root, and Jupyter refuses root without this option
 lab: data
 	@WORKBOOK_PROFILE=$(PROFILE) $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
-site: env
+site: data
 	@$(BIN)/python -m workbook.tools.site
 
 bench: data

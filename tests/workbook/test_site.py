@@ -62,6 +62,24 @@ def test_every_captioned_figure_of_the_gallery_becomes_a_figure_with_a_name_of_i
     assert len(names) == len(set(names)) > 200
 
 
+def test_each_solution_follows_its_exercise_in_a_fold_and_nothing_is_lost():
+    for page in sorted(FIGURES.glob("*/README.md")):
+        before = page.read_text("utf-8")
+        text = site.solved(before)
+        numbers = re.findall(r"^\*\*Exercise (\d\d\.\d+)\*\*", text, re.MULTILINE)
+        places = re.findall(r"^\*\*Exercise (\d\d\.\d+)|^<summary>Solution (\d\d\.\d+)", text, re.MULTILINE)
+        assert places == [pair for number in numbers for pair in ((number, ""), ("", number))], page
+        assert sorted(filter(None, text.splitlines())) == sorted(filter(None, before.splitlines())), page
+
+
+def test_chapters_name_their_explorers_and_every_explorer_is_named():
+    for page, (_, chapters) in site.EXPLORERS.items():
+        assert (ROOT / f"docs/site/explore/{page}.md").exists()
+        for folder in chapters:
+            text = site.chapter((FIGURES / folder / "README.md").read_text("utf-8"), folder)
+            assert f"](../explore/{page}.md)*" in text.split("\n\n")[1]
+
+
 def test_the_reference_has_every_public_function_with_its_docstring():
     page = site.reference(next(file for file in site.modules() if file.name == "gan.py" and "training" in str(file)))
     assert "# lib.training.gan" in page
@@ -78,7 +96,7 @@ def test_another_mathjax_than_the_known_one_is_refused(tmp_path, monkeypatch):
     packed = type("Done", (), {"stdout": b"mathjax.tgz\n"})
     monkeypatch.setattr(site.subprocess, "run", lambda *_, **__: packed)
     with pytest.raises(SystemExit, match="is not the file that we know"):
-        site.mathjax()
+        site.from_npm(*site.MATHJAX)
     assert not list(tmp_path.glob("*@*"))
 
 

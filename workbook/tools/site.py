@@ -22,6 +22,7 @@ from PIL.Image import open as read_image
 from workbook import scoreboard
 from workbook.paths import BUILD, FIGURES, NOTEBOOKS, ROOT
 from workbook.records import load_results, reports
+from workbook.tools import explorers
 
 SITE = BUILD / "site"
 SOURCE, BOOK, ENVIRONMENT = SITE / "source", SITE / "html", SITE / "env"
@@ -29,8 +30,16 @@ SETTINGS = ROOT / "docs" / "site"
 # npm package, file in it, start of its sha256
 MATHJAX = ("mathjax@3.2.2", "package/es5/tex-svg.js", "d4295dc337448369")
 THUMBNAIL = 320  # pixels
+EXPLORERS = {  # page of docs/site/explore: what chapters say of it
+    "plane": ("walk through this plane", ("11_vae_latent2",)),
+    "digit": ("draw a digit and see how it is read", ("01_feedforward", "13_cnn")),
+    "spots": ("train the toy GAN in the page", ("05_gan",)),
+}
 FENCE = re.compile(r"^(?P<before>[> ]*)(?P<fence>```+)(?P<kind>\w*)\n(?P<body>.*?)^(?P=before)(?P=fence)$", re.M | re.S)
 FIGURE = re.compile(r"^!\[(?P<alt>(?:\\.|[^\]\\])*)\]\((?P<file>[^)\s]+)\)\n\n\*(?P<caption>[^\n]+)\*$", re.M)
+SOLUTION = re.compile(
+    r"^<details>\n<summary>Solution (?P<number>\d\d\.\d+)</summary>\n.*?^</details>\n\n", re.MULTILINE | re.DOTALL
+)
 INLINE = re.compile(r"\$`([^`\n]+)`\$")
 LINK = re.compile(r"(?<!!)\[(?P<text>(?:`[^`]*`|[^\]\[])*)\]\((?P<target>[^)\s]+)\)")
 THUMB = re.compile(r'<img src="(?P<file>[^"]+)" width="120" alt="(?P<alt>[^"]*)">')
@@ -44,6 +53,25 @@ def converted(markdown: str, folder: str = "") -> str:
         parts += [_prose(markdown[end : block.start()], folder), _block(block)]
         end = block.end()
     return "".join([*parts, _prose(markdown[end:], folder)])
+
+
+def chapter(markdown: str, folder: str) -> str:
+    """A chapter for Sphinx: its explorers are named at its head, and each solution follows its exercise."""
+    title, head, rest = solved(markdown).split("\n\n", 2)
+    played = [f"[{what}](../explore/{page}.md)" for page, (what, chapters) in EXPLORERS.items() if folder in chapters]
+    head = head.removesuffix("*") + " · " + " · ".join(played) + "*" if played else head
+    return converted("\n\n".join([title, head, rest]), folder)
+
+
+def solved(markdown: str) -> str:
+    """A chapter in which the fold with the solution of an exercise follows it."""
+    folds = {found["number"]: found[0] for found in SOLUTION.finditer(markdown)}
+    for number, fold in folds.items():
+        exercise = re.search(rf"^\*\*Exercise {re.escape(number)}\*\*.*?(?=\n\n)", markdown, re.M | re.S)
+        if exercise:
+            markdown = markdown.replace(fold, "")
+            markdown = markdown.replace(exercise[0], f"{exercise[0]}\n\n{fold.rstrip()}")
+    return markdown
 
 
 def _block(block: re.Match) -> str:
@@ -128,7 +156,8 @@ def gallery(chapters: list[str]) -> str:
         found = load_results(FIGURES / name) or {}
         if not found.get("figures"):
             continue
-        page += [f"## [{name}]({name}/README.md)", "````{grid} 2 3 4 4\n:gutter: 2\n"]
+        title = (FIGURES / name / "README.md").read_text("utf-8").partition("\n")[0].removeprefix("# ")
+        page += [f"## [{title}]({name}/README.md)", "````{grid} 2 2 3 3\n:gutter: 2\n"]
         for each in sorted(found["figures"].values(), key=lambda each: each["file"]):
             about = each.get("caption", each["alt"])
             card = [f":img-top: {small(f'{name}/' + each['file'])}", f":link: {label(name, each['file'])}"]
@@ -150,9 +179,15 @@ def index(chapters: list[str]) -> str:
     head = (
         "# Generative Models Workbook\n\nFive university course reports on generative models, taught from the "
         "equations on, run again, and held against what they say. Begin with [what is here](00_start_here/README.md), "
-        "look at [every figure](gallery.md), or read how much reproduces:"
+        "look at [every figure](gallery.md), [walk through a plane of digits](explore/plane.md), [draw a digit]"
+        "(explore/digit.md), [train a GAN in the page](explore/spots.md), or read how much reproduces:"
     )
-    trees = [("Chapters", listed), ("Reports, in their own order", f"scoreboard\n{boards}\nerrata")]
+    play = "\n".join(f"explore/{page}" for page in EXPLORERS)
+    trees = [
+        ("Play in the page", play),
+        ("Chapters", listed),
+        ("Reports, in their own order", f"scoreboard\n{boards}\nerrata"),
+    ]
     trees += [("Reference", f"gallery\nglossary\n{api}")]
     hidden = [f"```{{toctree}}\n:hidden:\n:caption: {name}\n\n{pages}\n```" for name, pages in trees]
     return "\n\n".join([head, scoreboard.summary(scoreboard.rows()), *hidden]) + "\n"
@@ -172,7 +207,8 @@ def prepare() -> tuple[int, int]:
     made = {f"api/{module(file)}.md": reference(file) for file in modules()}
     made |= {"gallery.md": gallery(chapters), "index.md": index(chapters)}
     made |= {"glossary.md": (SETTINGS / "glossary.md").read_text("utf-8")}
-    made |= {name: converted(text, name.partition("/")[0] if "/" in name else "") for name, text in pages.items()}
+    made |= {f"explore/{name}.md": (explorers.PAGES / f"{name}.md").read_text("utf-8") for name in EXPLORERS}
+    made |= {name: chapter(text, name.partition("/")[0]) for name, text in pages.items()}
     made |= {name: converted(text) for name, text in boards.items()}
     for name, text in made.items():
         (SOURCE / name).parent.mkdir(parents=True, exist_ok=True)
@@ -190,21 +226,22 @@ def prepare() -> tuple[int, int]:
     shutil.copytree(NOTEBOOKS, SOURCE / "notebooks", ignore=shutil.ignore_patterns("mine", ".*"))
     shutil.copyfile(SETTINGS / "conf.py", SOURCE / "conf.py")
     (SOURCE / "_static").mkdir()
-    shutil.copyfile(SETTINGS / "book.css", SOURCE / "_static" / "book.css")
-    shutil.copyfile(mathjax(), SOURCE / "_static" / "tex-svg.js")
+    for name in ("book.css", "book.js"):
+        shutil.copyfile(SETTINGS / name, SOURCE / "_static" / name)
+    shutil.copyfile(from_npm(*MATHJAX), SOURCE / "_static" / "tex-svg.js")
+    explorers.write(SOURCE / "_static" / "explore")
     return len(made), sum(text.count("```{figure}") for text in made.values())
 
 
-def mathjax() -> Path:
-    """MathJax as one file, from npm; its content is checked by hash before it is used."""
-    package, inside, known = MATHJAX
+def from_npm(package: str, inside: str, known: str) -> Path:
+    """One file of an npm package, whose content is checked by the start of its sha256 before it is used."""
     target = SITE / f"{package}.js"
     if not target.exists():
         SITE.mkdir(parents=True, exist_ok=True)
         try:
             packed = subprocess.run(["npm", "pack", "--silent", package], cwd=SITE, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise SystemExit(f"the formulas need {package}: install npm, or put tex-svg.js at {target}") from error
+            raise SystemExit(f"{package} is missing: install npm, or put {Path(inside).name} at {target}") from error
         with tarfile.open(SITE / packed.stdout.decode().split()[-1]) as archive:
             content = archive.extractfile(inside).read()  # pyrefly: ignore
         if not hashlib.sha256(content).hexdigest().startswith(known):
