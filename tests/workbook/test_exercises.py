@@ -15,6 +15,7 @@ from lib.models.autoencoder import Autoencoder
 from workbook import exercises
 from workbook.exercises import EXERCISES, Exercise
 from workbook.paths import NOTEBOOKS
+from workbook.tools import student
 
 
 def cells():
@@ -59,6 +60,12 @@ class TestEachExercise:
 
         text = said(capsys, exercise, stub)
         assert text.startswith(f"Not yet. `{EXERCISES[exercise].name}` is still empty")
+        assert text.endswith(f"\nExpected: {EXERCISES[exercise].expected()}\n")
+
+    def test_stub_of_the_student_edition_says_the_same_from_its_text_alone(self, exercise, capsys):
+        exec(student.stub(exercise, "Think."), {"exercises": exercises})
+        text = capsys.readouterr().out
+        assert text.startswith(f"Not yet. `{EXERCISES[exercise].name}` is still empty: replace the line that raises")
         assert text.endswith(f"\nExpected: {EXERCISES[exercise].expected()}\n")
 
     def test_nothing_wrong_shapes_and_errors_are_told(self, exercise, capsys):
