@@ -180,7 +180,7 @@ def test_messages_read_back():
 
 
 def test_stored_messages_are_latent_vectors():
-    for name, digits in (("message-27062001", 8), ("message-06041999", 8), ("encrypted", 16)):
+    for name, digits in (("message-1", 8), ("message-2", 8), ("encrypted", 16)):
         content = load_file(FIGURES / "15_create_what_you_want" / f"{name}.safetensors")
         assert list(content) == ["latent"]
         assert content["latent"].shape == (digits, 100)

@@ -1,4 +1,4 @@
-"""Exercises of chapter 15: a score of typicality, a random rotation, and vectors that are moved away from a mean."""
+"""Exercises of chapter 15: letters that differ, a random rotation, and vectors moved away from a mean."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,15 @@ import torch
 from workbook.exercises.engine import Exercise, numbers
 
 
-def _typical(x, examples, k):
-    """minus the mean distance (N,) of each row of x (N, D) to its k nearest rows of examples (M, D)."""
-    return -torch.cdist(x, examples).topk(k, largest=False).values.mean(1)
+def _varied(x, scores, n, least):
+    """The places (n,) of images x (N, D) with high scores (N,) that differ from each other by at least a distance:
+    from the highest score down, an image is kept if it is at least that far from all that were kept before."""
+    kept = []
+    for place in scores.argsort(descending=True).tolist():
+        far = all((x[place] - x[other]).norm() >= least for other in kept)
+        if far and len(kept) < n:
+            kept.append(place)
+    return torch.tensor(kept)
 
 
 def _rotation_from(numbers):
@@ -54,21 +60,30 @@ def _mirror(numbers):
 
 EXERCISES = {
     "15.1": Exercise(
-        _typical,
+        _varied,
         cases={
-            "With the one nearest, the scores": (_normal(4, 3), _normal(20, 3, seed=1), 1),
-            "With the five nearest, the scores": (_normal(4, 3), _normal(20, 3, seed=1), 5),
+            "For three of twelve images, the places": (_normal(12, 2), _normal(12, seed=1), 3, 1.0),
+            "For five of forty, the places": (_normal(40, 2, seed=2), _normal(40, seed=3), 5, 1.2),
+            "If a distance leaves fewer than n, the places": (_normal(12, 2), _normal(12, seed=1), 9, 1.5),
         },
         mistakes={
-            "Typical images are near: the score is minus the distance.": ("-torch.cdist", "torch.cdist"),
-            "Those are the k farthest examples.": (", largest=False", ""),
-            "Average over the k nearest only, not over all examples.": (".topk(k, largest=False).values", ""),
-            "Add up nothing: take the mean of the k distances.": (".mean(1)", ".sum(1)"),
-            "That is the distance to the k-th nearest alone.": ("values.mean(1)", "values[:, -1]"),
-            "Return one score for each row of x.": (".mean(1)", ".mean()"),
+            "Those are the highest scores, however alike the images are.": ("far and ", ""),
+            "Begin with the highest score.": ("descending=True", "descending=False"),
+            "Compare with every image kept so far, not with the last one alone.": ("in kept)", "in kept[-1:])"),
+            "One that is far is not enough: an image must differ from all that were kept.": (
+                "far = all(",
+                "far = not kept or any(",
+            ),
+            "Stop when n are kept.": ("far and len(kept) < n", "far"),
+            "Keep an image if its distance is at least that, not if it is less.": (">= least", "<= least"),
+            "Compare distances, not their squares.": (".norm() >= least", ".square().sum() >= least"),
+            "Return places, not scores.": (
+                "return torch.tensor(kept)",
+                "return scores[torch.tensor(kept)]",
+            ),
         },
-        notice="With one neighbour a single odd training image can make a bad picture typical; with many, the score "
-        "becomes the distance to the class's mean.",
+        notice="This greedy choice needs no distance between all pairs. The larger the distance, the further down the "
+        "list it reaches: variety costs legibility, as it does when vectors are pulled.",
     ),
     "15.2": Exercise(
         _rotation_from,
