@@ -437,6 +437,7 @@ class Book:
     def _write(self) -> None:
         """Write all three files. Two of them list the models that were used; timings.json adds their seconds."""
         self._files["results"]["trainings"] = sorted(trainings.used)
+        self._files["results"]["weights"] = {file: keep for file, keep in trainings.asked.items() if keep is not None}
         self._files["timings"]["trainings"] = trainings.used
         self._files["timings"]["stale"] = trainings.stale
         write_atomic(self.folder / "inputs.json", json.dumps(loaded_code(), indent=1) + "\n")

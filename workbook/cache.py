@@ -35,6 +35,7 @@ from workbook.paths import RELEASED, cache_dir
 
 CHANGES_NO_RESULT = True  # for ``fingerprint``
 used: dict[str, float] = {}  # {file: seconds of training} of all models that this process requested
+asked: dict[str, tuple[str, ...] | None] = {}  # {file: networks that were asked for by name, or None for all} of these
 _within: list[float] = []  # for each running training: seconds saved by cached results inside it
 some_released = True  # False in profile smoke, whose models are not released, so that none of them can be out of date
 _surprised = False  # whether this process has said that it trains what was not announced
@@ -83,6 +84,10 @@ def _kept(
         fingerprint.remember(f"{name}-edited-{_hash(state, json.dumps(history))}", state, history)
         return state, history
     path = cache_dir() / f"{name}-{digest(about)[:16]}.safetensors"
+    if not _within:
+        before = asked.get(path.name, ())
+        whole = parts is _measurement or keep is None or before is None
+        asked[path.name] = None if whole else tuple(sorted({*before, *keep}))  # pyrefly: ignore
     changed = _changed_since_release(name, path.name, about) if some_released else {}
     stale.update(changed)
     if not _enough(found := _read(path), keep):

@@ -604,8 +604,10 @@ def test_smoke_reads_the_first_images():
 def test_trainings_are_named_in_the_results_and_their_seconds_kept_apart(book, monkeypatch):
     monkeypatch.setattr(cache, "used", {"vae-2.safetensors": 61.5, "cnn-1.safetensors": 3.25})
     monkeypatch.setattr(cache, "stale", {"vae-0.safetensors": "lib.models.vae.VAE changed"})
+    monkeypatch.setattr(cache, "asked", {"vae-2.safetensors": ("decoder",), "cnn-1.safetensors": None})
     book.record("linma2472.num-cnn-params", 28938)
     assert stored(book)["trainings"] == ["cnn-1.safetensors", "vae-2.safetensors"]
+    assert stored(book)["weights"] == {"vae-2.safetensors": ["decoder"]}
     assert stored(book, "timings")["trainings"] == {"vae-2.safetensors": 61.5, "cnn-1.safetensors": 3.25}
     assert stored(book, "timings")["stale"] == {"vae-0.safetensors": "lib.models.vae.VAE changed"}
     assert "61.5" not in (book.folder / "results.json").read_text("utf-8")

@@ -51,9 +51,9 @@ class Place:
     def times(self):
         return len(self.log.read_text("utf-8").splitlines())
 
-    def chapter(self, name, *files, profile="full"):
+    def chapter(self, name, *files, profile="full", **weights):
         (self.gallery / name).mkdir(exist_ok=True)
-        results = {"profile": profile, "trainings": list(files)}
+        results = {"profile": profile, "trainings": list(files), **weights}
         (self.gallery / name / "results.json").write_text(json.dumps(results), "utf-8")
 
     def release(self):
@@ -288,6 +288,40 @@ def test_a_release_holds_what_the_gallery_names_and_nothing_else(place):
     }
     assert f"deleted {three}" in place.said[0]
     assert place.problems() == []
+
+
+def test_a_release_leaves_out_weights_that_no_notebook_asks_for_by_name(place):
+    """A cache holds all of a training that a measurement needed whole, and this measurement is released itself."""
+    one = place.file()
+    place.chapter("01_one", one, weights={one: ["a"]})
+    place.chapter("02_two", one, weights={one: []})
+    place.release()
+    assert list(unpacked((place.target / one).read_bytes())[0]) == ["a.w"]
+    assert place.problems() == []
+    content = (place.cache / one).read_bytes()
+    place.forget()
+    assert list(place.train(keep=("a",)).state) == ["a.w"]
+    assert place.times() == 0, "what is left is enough for those who ask for it by name"
+    place.release()
+    assert place.problems() == []
+    (place.cache / one).write_bytes(content)
+    place.chapter("02_two", one)
+    place.release()
+    assert (place.target / one).read_bytes() == content, "one notebook asks for all"
+
+
+def test_a_process_knows_which_weights_it_asked_for_by_name(place, monkeypatch):
+    monkeypatch.setattr(cache, "asked", {})
+    one, two, three = (place.file(n=n, keep=keep) for n, keep in ((1, ("b",)), (2, None), (3, ())))
+    place.train(n=1, keep=("a",))
+    place.train(n=2, keep=("a",))
+    cache.cached("measured", measured_whole, log=str(place.log))
+    (measured,) = cache.used.keys() - {one, two, three}
+    assert cache.asked == {one: ("a", "b"), two: None, three: (), measured: None}
+
+
+def measured_whole(log):
+    return {"weight": trained("probe", train, log=log, n=9).state["a.w"].item()}
 
 
 def test_a_release_says_what_it_holds(place):

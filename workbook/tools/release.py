@@ -8,12 +8,12 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from lib.atomic import write_atomic
-from workbook.cache import file_name, read_manifest, unpacked
+from workbook.cache import _wanted, file_name, packed, read_manifest, unpacked
 from workbook.fingerprint import digest
 from workbook.paths import FIGURES, RELEASED, ROOT, cache_dir
 
@@ -35,26 +35,27 @@ class ReleaseError(RuntimeError):
     """The models cannot be released. The message is for the user."""
 
 
-def needed(gallery: Path) -> dict[str, list[str]]:
-    """{file: notebooks} of the models that the results of profile full name."""
-    found: dict[str, list[str]] = {}
+def needed(gallery: Path) -> dict[str, dict[str, list[str] | None]]:
+    """{file: {notebook: networks it asks for by name, None for all}} of what the results of profile full name."""
+    found: dict[str, dict[str, list[str] | None]] = {}
     for path in sorted(gallery.glob("*/results.json")):
         results = json.loads(path.read_text("utf-8"))
         for file in results.get("trainings", []) if results["profile"] == "full" else ():
-            found.setdefault(file, []).append(path.parent.name)
+            found.setdefault(file, {})[path.parent.name] = results.get("weights", {}).get(file)
     return dict(sorted(found.items()))
 
 
-def collected(files: dict[str, list[str]], places: list[Path]) -> dict[str, bytes]:
+def collected(files: dict[str, dict[str, list[str] | None]], places: list[Path]) -> dict[str, bytes]:
     """{file: content} of these models, each from the first place with an undamaged copy.
 
+    Weights that no notebook asks for are left out: a cache may hold more, for a measurement that is kept itself.
     Raises ReleaseError if a model is in none of them.
     """
     found: dict[str, bytes] = {}
-    for file in files:
+    for file, names in files.items():
         for place in places:
             if whole(place / file):
-                found[file] = (place / file).read_bytes()
+                found[file] = _reduced((place / file).read_bytes(), names.values())
                 break
     if absent := [f"  {file}, for {', '.join(files[file])}" for file in files if file not in found]:
         raise ReleaseError(
@@ -62,6 +63,19 @@ def collected(files: dict[str, list[str]], places: list[Path]) -> dict[str, byte
             "which trains them:\n" + "\n".join(absent)
         )
     return found
+
+
+def _reduced(content: bytes, asked: Iterable[list[str] | None]) -> bytes:
+    """The file of a model without the weights that nobody asks for."""
+    keep: set[str] = set()
+    for names in asked:
+        if names is None:
+            return content
+        keep |= set(names)
+    state, about = unpacked(content)
+    if about["kept"] is not None and set(about["kept"]) <= keep:
+        return content
+    return packed(_wanted(state, tuple(keep)), about | {"kept": sorted(keep)})
 
 
 def whole(path: Path, sha256: str = "") -> bool:
@@ -125,7 +139,7 @@ def release(gallery: Path, target: Path, places: list[Path], say: Callable[[str]
     entries = {file: about for file, about in _adopted(target).items() if file in files}
     contents = collected({file: files[file] for file in files if file not in entries}, [*places, target])
     entries |= {file: entry(content) for file, content in contents.items()}
-    entries = {file: about | {"notebooks": files[file]} for file, about in entries.items()}
+    entries = {file: about | {"notebooks": list(files[file])} for file, about in entries.items()}
     if (total := _size(entries)) > LIMIT:
         largest = sorted(entries, key=lambda file: entries[file]["bytes"], reverse=True)[:10]
         listed = [f"  {entries[file]['bytes'] / 1e6:6.1f} MB  {file}, for {', '.join(files[file])}" for file in largest]
@@ -193,7 +207,7 @@ def problems(gallery: Path, target: Path) -> list[str]:
         made = {
             file: about if "file" in about else entry((target / file).read_bytes()) for file, about in entries.items()
         }
-        made = {file: about | {"notebooks": files[file]} for file, about in made.items()}
+        made = {file: about | {"notebooks": list(files[file])} for file, about in made.items()}
         if made and path.read_text("utf-8") != written(manifest(made)):
             found.append(f"{path.name} is not what `make release` writes")
         if _size(made) > LIMIT:
