@@ -1,7 +1,9 @@
 """Fixtures of all tests. Nothing reads or writes the cache and the results of this checkout."""
 
 import os
+import signal
 import sys
+from contextlib import suppress
 
 import matplotlib
 import pytest
@@ -10,6 +12,8 @@ from lib import progress
 from workbook.paths import DATA
 
 matplotlib.use("agg")
+with suppress(ValueError):  # not in the main thread
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup ignores it, and what it starts would as well
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # also while fixtures of a module train, before ``isolated`` runs
 
 
