@@ -90,18 +90,6 @@ def runs(
     whole_epochs(ax)
 
 
-def loss_over_iterations(
-    iterations: Sequence[float], values: Sequence[float], *, title: str, level: float, level_name: str
-) -> Figure:
-    """One loss in nats over the iterations of training, on an axis from 0, with a labelled horizontal line."""
-    fig, ax = plt.subplots(figsize=(8, 3.4))
-    ax.plot(iterations, values, lw=1.2)
-    ax.axhline(level, color="0.4", lw=1, ls="--", label=level_name)
-    ax.set(title=title, xlabel="iteration", ylabel="nats", ylim=(0, None))
-    ax.legend()
-    return fig
-
-
 def level(ax: plt.Axes, value: float, name: str, *, side: str = "right", color: str = "0.25") -> None:
     """A dashed horizontal line across ``ax`` at a known value, with its name.
 

@@ -1,10 +1,10 @@
-"""Interactive figures: move through a latent plane, choose digits, type a message.
+"""Interactive figures: move through a latent plane, type a message.
 
 JupyterLab shows widgets; a batch run shows a still figure.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,21 +18,6 @@ from lib.data.tensors import to_uint8
 def interactive() -> bool:
     """Whether to show widgets, which a batch run cannot."""
     return os.environ.get("WORKBOOK_WIDGETS") != "off"
-
-
-def two_digits(
-    show: Callable[[int, int], Figure], first: int, second: int, names: Sequence[str] = ("from", "to")
-) -> Figure:
-    """The figure ``show(first, second)``. In JupyterLab, two menus with these names select other digits."""
-    if not interactive():
-        return show(first, second)
-    import ipywidgets
-
-    menus = {
-        name: ipywidgets.Dropdown(value=digit, options=range(10), description=name)
-        for name, digit in zip(names, (first, second), strict=True)
-    }
-    return _live(show, menus)
 
 
 def typed(show: Callable[[str], Figure], message: str) -> Figure:

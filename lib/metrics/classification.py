@@ -52,16 +52,6 @@ def most_confused(matrix: Tensor, n: int) -> list[dict[str, int]]:
     ]
 
 
-def mcnemar_z(right_a: Tensor, right_b: Tensor) -> float:
-    """By how many standard deviations network a beats network b (McNemar 1947).
-
-    ``right_a`` and ``right_b`` (N,) bool mark the cases that each network gets right. Only cases on which the two
-    differ count; if there are none, the result is 0.
-    """
-    only_a, only_b = (right_a & ~right_b).sum().item(), (right_b & ~right_a).sum().item()
-    return (only_a - only_b) / (only_a + only_b) ** 0.5 if only_a + only_b else 0.0
-
-
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
     """95 % confidence interval (low, high) of a share measured on ``n`` independent cases (Wilson 1927)."""
     from scipy.stats import binomtest  # the import takes most of a second

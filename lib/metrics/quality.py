@@ -119,11 +119,6 @@ def table(
     return [first, *measures.values()], rows
 
 
-def psnr(squared_error: float) -> float:
-    """Peak signal-to-noise ratio in dB, −10 log10 MSE, for pixels in [0, 1]; infinite for an error of 0."""
-    return math.inf if squared_error == 0 else -10 * math.log10(squared_error)
-
-
 def ssim(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     """Structural similarity (N,) of images (N, 784) or (N, 1, 28, 28) in [0, 1] (Wang et al. 2004); 1 for equal images.
 

@@ -213,16 +213,6 @@ def test_log_curves_are_on_a_log_axis():
     assert (fig.axes[0].get_yscale(), fig.axes[0].get_xscale()) == ("log", "linear")
 
 
-def test_loss_over_iterations_starts_at_zero_and_names_its_level():
-    fig = plots.loss_over_iterations([10, 30], [2.0, 1.0], title="Loss", level=0.7, level_name="cannot tell")
-    (ax,) = fig.axes
-    assert ax.get_ylim()[0] == 0
-    assert ax.lines[0].get_xydata().tolist() == [[10, 2], [30, 1]]
-    assert set(ax.lines[1].get_ydata()) == {0.7}
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["cannot tell"]
-    assert ax.get_legend().get_lines()[0].get_linestyle() == ax.lines[1].get_linestyle() == "--"
-
-
 # --- numbers with names ------------------------------------------------------------------------------------------
 
 

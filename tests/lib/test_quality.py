@@ -116,12 +116,6 @@ def test_assessment_of_real_images_is_the_floor():
     assert scores["coverage"] > worse["coverage"]
 
 
-def test_psnr_is_the_squared_error_in_decibels():
-    assert quality.psnr(0.01) == pytest.approx(20)
-    assert quality.psnr(1.0) == 0
-    assert quality.psnr(0.0) == math.inf
-
-
 def test_ssim_of_equal_and_of_flat_images():
     a = torch.rand(3, 784, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(quality.ssim(a, a), torch.ones(3))

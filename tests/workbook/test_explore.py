@@ -49,22 +49,16 @@ def title_figure(*values):
     return fig
 
 
-def test_choosing_and_typing_in_a_batch_run():
-    assert explore.two_digits(title_figure, 3, 8).axes[0].get_title() == "3 8"
+def test_typing_in_a_batch_run():
     assert explore.typed(title_figure, "27").axes[0].get_title() == "27"
 
 
-def test_choosing_and_typing_in_jupyterlab(monkeypatch, capsys):
+def test_typing_in_jupyterlab(monkeypatch, capsys):
     from IPython import display
 
     shown = []
     monkeypatch.delenv("WORKBOOK_WIDGETS")
     monkeypatch.setattr(display, "display", lambda *things, **_: shown.extend(things))
-    assert explore.two_digits(title_figure, 3, 8).axes[0].get_title() == "3 8"
-    start, end = shown[-1].children[0].children
-    assert (start.description, end.description) == ("from", "to")
-    end.value = 5
-    assert shown[-1].axes[0].get_title() == "3 5"
     assert explore.typed(title_figure, "27").axes[0].get_title() == "27"
     (field,) = shown[-1].children[0].children
     field.value = "13"
@@ -83,7 +77,7 @@ def test_a_figure_that_is_drawn_again_does_not_stay_open(monkeypatch):
     monkeypatch.delenv("WORKBOOK_WIDGETS")
     monkeypatch.setattr(display, "display", lambda *things, **_: shown.extend(things))
     before = len(pyplot.get_fignums())
-    explore.two_digits(title_figure, 3, 8)
-    for digit in range(5):
-        shown[0].children[0].children[1].value = digit
+    explore.typed(title_figure, "27")
+    for text in "abcde":
+        shown[0].children[0].children[0].value = text
     assert len(pyplot.get_fignums()) == before
