@@ -102,7 +102,6 @@ class Book:
         draws: int | None = None,
         note: str | None = None,
         seconds: bool = False,
-        durations: dict[str, float] | None = None,
     ) -> None:
         """Store the measurement for an item: numbers, text, or lists and dicts of them.
 
@@ -112,7 +111,7 @@ class Book:
         ``otherwise`` holds runs at settings that an erratum names, {"E03: at rate 0.5": [...]}: they can explain a
         miss. ``rivals`` holds measured rivals, {what: value}. ``draws`` is the number of random draws among which our
         runs count, if it is not the report's. ``note`` is one neutral sentence. ``seconds`` marks a value that is a
-        measured duration; ``durations`` adds measured seconds to a ``value`` that is a dict.
+        measured duration.
 
         Raises KeyError for an item that does not exist or belongs to another notebook, and ValueError for values that
         do not have the same structure.
@@ -137,15 +136,13 @@ class Book:
             _same_structure(value, others, item, f"the runs otherwise, {name},")
         if draws is not None and (not isinstance(draws, int) or isinstance(draws, bool) or draws < 1):
             raise ValueError(f"{item}: draws must be the number of random draws in a run, got {draws!r}")
-        if durations and (seconds or not isinstance(value, dict)):
-            raise ValueError("durations belong to a value that is a dict and is not itself measured in seconds")
         more = {"seeds": seeds, "otherwise": otherwise, "rivals": rivals, "draws": draws}
         entry = {"value": value, "runs": runs, "improved": improved, "note": note, **more}
         entry = {name: content for name, content in entry.items() if content is not None}
         if answered := self._entry(item).get("answer"):  # which stays where it is
             entry["answer"] = answered
             seconds = seconds or "answer" in self._files["timings"]["items"].get(item, {})
-        self._store(item, entry, seconds, plain(durations))
+        self._store(item, entry, seconds)
 
     def answer(self, item: str, text: str, *, value: Any = None, **measured: Any) -> None:
         """Store and show the answer to a question as one paragraph. Prefer the cell magic ``%%answer``.
@@ -164,8 +161,7 @@ class Book:
         """
         item, text, also = self._question(item, text), text.strip(), tuple(map(self._known, also))
         page = text if page is None else page.strip()
-        durations = self._files["timings"]["items"].get(item, {}).get("durations")
-        self._store(item, {**self._entry(item), "answer": text}, page != text, durations)
+        self._store(item, {**self._entry(item), "answer": text}, page != text)
         doubts = [
             f"⚠ In this run, a claim that supports this answer does not hold: {claim['statement']}"
             for claim in self._claims
@@ -360,7 +356,7 @@ class Book:
         self._write()
         found = verdicts.judge_runs(self.notebook, [load_results(self.folder) or {}], self.profile)
         timings = self._files["timings"]
-        timed = {name for name, entry in timings["items"].items() if {"value", "durations"} & entry.keys()}
+        timed = {name for name, entry in timings["items"].items() if "value" in entry}
         said = {name: {test["quote"] for test in tests} for name, tests in timings["tested"].items()}
         return {
             name: verdict.without_numbers(None if name in timed else said[name])
@@ -419,13 +415,9 @@ class Book:
         kept = self._files["timings"]["items"].get(item, {})
         return kept if "value" in kept or "answer" in kept else self._files["results"]["items"].get(item, {})
 
-    def _store(self, item: str, entry: dict, seconds: bool, durations: dict | None) -> None:
-        """Store an entry in the file where it belongs, and its durations in timings.json."""
-        if seconds and durations:
-            entry, durations = {**entry, "value": entry["value"] | durations}, None
+    def _store(self, item: str, entry: dict, seconds: bool) -> None:
+        """Store an entry in the file where it belongs."""
         self._files["timings"]["items"].pop(item, None)  # left there if a cell is run again
-        if durations:  # first, because this writes a reference to results.json, which the entry then replaces
-            self._put("timings", "items", item, {"durations": durations})
         self._put("timings" if seconds else "results", "items", item, entry)
 
     def _put(self, file: str, part: str, name: str, entry: dict) -> None:

@@ -139,11 +139,7 @@ def load_results(folder: Path) -> dict | None:
         if merged is None:
             merged = content
             continue
-        for item, entry in content["items"].items():
-            if "durations" in entry:
-                merged["items"][item]["value"] |= entry["durations"]
-            else:
-                merged["items"][item] = entry
+        merged["items"] |= content["items"]
         merged["figures"] |= content["figures"]
         for item, tests in content.get("tested", {}).items():
             merged.setdefault("tested", {}).setdefault(item, []).extend(tests)

@@ -26,11 +26,7 @@ def results(notebook):
     if not (folder / "results.json").exists():
         return {"items": {}, "tested": {}, "figures": {}, "errata": {}}
     kept, timed = (json.loads((folder / f"{name}.json").read_text("utf-8")) for name in ("results", "timings"))
-    for item, entry in timed["items"].items():
-        if "durations" in entry:
-            kept["items"][item]["value"].update(entry["durations"])
-        else:
-            kept["items"][item] = entry
+    kept["items"].update(timed["items"])
     tested = kept.setdefault("tested", {})
     for item, tests in timed.get("tested", {}).items():
         tested[item] = tested.get(item, []) + tests

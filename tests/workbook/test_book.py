@@ -42,26 +42,6 @@ def test_record_and_answer_are_written_at_once(book):
     assert stored(book)["environment"]["threads"] == torch.get_num_threads()
 
 
-def test_durations_of_a_value_are_kept_apart_and_joined_when_read(book):
-    book.record("linma2472.table-cnn", {"input": [1]}, durations={"time_s": 0.25}, note="counted")
-    assert stored(book)["items"]["linma2472.table-cnn"] == {"value": {"input": [1]}, "note": "counted"}
-    assert stored(book, "timings")["items"]["linma2472.table-cnn"] == {"durations": {"time_s": 0.25}}
-    joined = load_results(book.folder)["items"]["linma2472.table-cnn"]
-    assert joined["value"] == {"input": [1], "time_s": 0.25}
-
-
-def test_durations_need_a_value_to_belong_to(book):
-    for wrong in ({"value": 3}, {"value": {"a": 1}, "seconds": True}):
-        with pytest.raises(ValueError, match="durations belong to a value that is a dict"):
-            book.record("linma2472.table-cnn", wrong.pop("value"), durations={"time_s": 1.0}, **wrong)
-
-
-def test_recording_again_forgets_old_durations(book):
-    book.record("linma2472.table-cnn", {"input": [1]}, durations={"time_s": 0.25})
-    book.record("linma2472.table-cnn", {"input": [2]})
-    assert load_results(book.folder)["items"]["linma2472.table-cnn"]["value"] == {"input": [2]}
-
-
 def test_recording_again_moves_a_value_or_a_figure_that_is_no_longer_a_duration(book):
     for seconds in (True, False):
         book.record("linma2472.num-cnn-duration", 0.1, seconds=seconds)
@@ -140,7 +120,7 @@ def test_a_question_keeps_its_answer_and_its_value_in_any_order(book):
 
 def test_an_answer_that_speaks_of_durations_is_kept_apart_with_its_value(book):
     question = "linma2472.q-2.1"
-    book.record(question, {"layers": 2}, durations={"time_s": 0.5})
+    book.record(question, {"layers": 2})
     book._answer(question, "Half a second.", "… a second.")
     book.record(question, {"layers": 3})
     assert stored(book)["items"] == {question: {"in": "timings.json"}}
@@ -148,15 +128,6 @@ def test_an_answer_that_speaks_of_durations_is_kept_apart_with_its_value(book):
     book._answer(question, "Fast.")
     assert stored(book)["items"] == {question: {"value": {"layers": 3}, "answer": "Fast."}}
     assert stored(book, "timings")["items"] == {}
-
-
-def test_an_answer_keeps_the_durations_of_its_value(book):
-    question = "linma2472.q-2.1"
-    book.record(question, {"layers": 2}, durations={"time_s": 0.5})
-    book._answer(question, "Two layers.")
-    joined = load_results(book.folder)["items"][question]
-    assert joined == {"value": {"layers": 2, "time_s": 0.5}, "answer": "Two layers."}
-    assert "0.5" not in (book.folder / "results.json").read_text("utf-8")
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------
