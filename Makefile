@@ -24,7 +24,7 @@ READY  := .venv/.ready
 export OMP_NUM_THREADS := $(THREADS)
 export PYTHONUTF8 := 1
 
-.PHONY: help figures test test-browser lab site student bench data env check lint verify release adopt stale clean-notebooks refresh
+.PHONY: help figures test test-browser lab site pdf student bench data env check lint verify release adopt stale clean-notebooks refresh
 .DELETE_ON_ERROR:
 
 help:
@@ -32,6 +32,7 @@ help:
 	@echo "make test      lint, unit tests, and every notebook in profile smoke"
 	@echo "make lab [PROFILE=smoke]       JupyterLab on this checkout"
 	@echo "make site      the whole book as HTML, which opens from the disk: build/site/html/index.html"
+	@echo "make pdf       the book as one PDF: build/book.pdf"
 	@echo "make student   the notebooks with stubs in place of the solutions: build/student"
 	@echo "make test-browser   look at every page of it in headless Chromium; tells what to install"
 	@echo "make bench     time the textbook loop and ours side by side"
@@ -49,6 +50,10 @@ figures: data
 
 test: data lint
 	@$(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 -n 2 --durations=15 -q -m "not browser" tests notebooks
+
+pdf: site
+	@$(BIN)/python -m workbook.tools.browser
+	@$(BIN)/python -m workbook.tools.pdf
 
 student: env
 	@$(BIN)/python -m workbook.tools.student

@@ -38,6 +38,7 @@ def test_a_page_is_accessible_in_light_and_dark(name, opened):
     page = opened(f"{name}.html")
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
+        page.wait_for_timeout(1000)  # colours change gradually
         assert serious(page, contrast=True) == {}
 
 
