@@ -4,7 +4,7 @@ function reachable() {
   for (const formula of document.querySelectorAll("mjx-container:not([display])"))
     formula.classList.toggle("wide", formula.getBoundingClientRect().width > formula.closest("p, li, td, figcaption, div").clientWidth);
   // what scrolls sideways can be scrolled with the arrow keys
-  for (const box of document.querySelectorAll("mjx-container, table.docutils, div.highlight pre"))
+  for (const box of document.querySelectorAll("mjx-container, table.docutils, .pst-scrollable-table-container, div.highlight pre"))
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
 }
 

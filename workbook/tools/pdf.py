@@ -8,12 +8,11 @@ from workbook.paths import BUILD, shown
 from workbook.tools import browser, site
 
 ONE_PAGE, PDF = site.SITE / "single", BUILD / "book.pdf"
-PRINTED = """() => {
+OPENED = """addEventListener("DOMContentLoaded", () => {  // before formulas are drawn, which need to know their width
   for (const fold of document.querySelectorAll("details"))
     if (fold.querySelector("summary").textContent.startsWith("Code of the figure")) fold.remove();
     else fold.open = true;
-  return window.MathJax?.startup?.promise;
-}"""
+})"""
 
 
 def main() -> int:
@@ -26,8 +25,9 @@ def main() -> int:
     with browser.browser() as chromium:
         page = chromium.new_page(color_scheme="light")
         page.set_default_timeout(0)
+        page.add_init_script(OPENED)
         page.goto((ONE_PAGE / "index.html").as_uri())
-        page.evaluate(PRINTED)
+        page.evaluate("() => window.MathJax?.startup?.promise")
         margin = {"top": "18mm", "bottom": "18mm", "left": "15mm", "right": "15mm"}
         page.pdf(path=PDF, format="A4", margin=margin, outline=True, tagged=True, scale=0.8)
     print(f"{PDF.stat().st_size / 1e6:.0f} MB: {shown(PDF)}")
