@@ -16,7 +16,6 @@ from workbook.paths import DATA, ROOT
 # of data/reports.toml explains the keys of an item.
 REQUIRED: dict[str, dict[str, type | tuple[str, ...]]] = {
     "report": {"id": str, "title": str, "year": int, "seed": str, "sections": list},
-    "notebook": {"id": str, "at_report_settings": bool, "why": str},
     "item": {
         **dict.fromkeys(("id", "report", "section", "notebook", "title", "shows"), str),
         "kind": ("figure", "table", "number", "question"),
@@ -53,8 +52,8 @@ class RecordError(ValueError):
 
 @cache
 def reports() -> dict:
-    """``data/reports.toml``: {"report": [...], "notebook": [...], "item": [...]}. Raises RecordError if it is wrong."""
-    content = _read(DATA / "reports.toml", ("report", "notebook", "item"))
+    """``data/reports.toml``: {"report": [...], "item": [...]}. Raises RecordError if it is wrong."""
+    content = _read(DATA / "reports.toml", ("report", "item"))
     sections = {report["id"]: [section["n"] for section in report["sections"]] for report in content["report"]}
     items = [item["id"] for item in content["item"]]
     for item in content["item"]:

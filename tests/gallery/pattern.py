@@ -4,7 +4,6 @@ from workbook.paths import NOTEBOOKS
 
 CHAPTERS = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
 FORMER = {
-    "16_conv_autoencoder",
     "21_scoreboard",
 }
 PATTERN = [chapter for chapter in CHAPTERS if chapter not in FORMER]

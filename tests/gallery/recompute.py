@@ -254,7 +254,6 @@ def judge_sentence(tests, closed):
 
 def verdicts(reports, errata, results):
     """{(item, sentence or ""): verdict}. A picture or a question has only the verdicts of its sentences, if any."""
-    behind = {notebook["id"] for notebook in reports["notebook"]}
     every = {}
     for notebook in dict.fromkeys(item["notebook"] for item in reports["item"]):
         items, kept = [item for item in reports["item"] if item["notebook"] == notebook], results(notebook)
@@ -267,8 +266,7 @@ def verdicts(reports, errata, results):
             name, entry = item["id"], kept["items"].get(item["id"])
             value = (entry or {}).get("value")
             own = "data" in item and isinstance(value, dict) and value.get("data") == item["data"]
-            late = notebook in behind and not item.get("exact") and item["class"] != "setting"
-            closed = ("not_comparable" in item and not own) or late
+            closed = "not_comparable" in item and not own
             said = {}
             for quote in [one if isinstance(one, dict) else {"quote": one} for one in item.get("says", [])]:
                 tests = [test for test in kept["tested"].get(name, []) if test["quote"] == quote["quote"]]

@@ -91,7 +91,7 @@ def test_both_ways_agree_on_hundreds_of_invented_verdicts_too(recompute):
         items, records, tests = invented(draw)
         named = {item["id"]: {**item, "notebook": "n"} for item in items}
         kept = {"items": records, "tested": tests, "figures": {}, "errata": {}}
-        again = recompute.verdicts({"notebook": [], "item": list(named.values())}, [], lambda _, kept=kept: kept)
+        again = recompute.verdicts({"item": list(named.values())}, [], lambda _, kept=kept: kept)
         for name, verdict in verdicts.judge_all(named, records, tests).items():
             if not verdict.statements:
                 assert again[name, ""] == verdict.word, (named[name], records[name])

@@ -494,19 +494,9 @@ def test_every_verdict_of_a_class_is_known():
     assert len(set(marks)) == len(marks), "marks read without colour"
 
 
-def test_chapters_that_train_too_little_are_listed_once_with_a_reason():
-    listed = [notebook["id"] for notebook in reports().get("notebook", [])]
-    assert len(set(listed)) == len(listed)
-    for notebook in reports().get("notebook", []):
-        assert (NOTEBOOKS / f"{notebook['id']}.ipynb").exists()
-        assert notebook["at_report_settings"] is False
-        assert notebook["why"]
-
-
 def test_only_an_erratum_of_kind_inconsistent_that_holds_makes_a_setting_inconsistent(monkeypatch):
     item = {"id": "s", "class": "setting", "kind": "number", "title": "rate", "reported": 0.1, "better": "none"}
     monkeypatch.setattr(verdicts, "items_of", lambda notebook: {"s": item})
-    monkeypatch.setattr(verdicts, "reports", lambda: {"notebook": []})
     for kind, holds, word in (
         ("inconsistent", True, "inconsistent"),
         ("inconsistent", None, "inconsistent"),
