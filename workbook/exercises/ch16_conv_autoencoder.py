@@ -11,7 +11,7 @@ from workbook.exercises.engine import Exercise, learn, several
 
 
 def _field(layers):
-    """The number of rows that a unit of the last layer sees, after layers (kernel size, stride), the first one first."""
+    """The number of rows that a unit of the last layer sees, after layers (kernel size, stride) in their order."""
     seen, apart = 1, 1
     for kernel, stride in layers:
         seen += (kernel - 1) * apart
@@ -146,8 +146,8 @@ EXERCISES = {
             "Nothing was learned: call learner.descend.": ("learner.descend(", "("),
             "No slope reaches the encoder if the code is detached.": ("encode(given)", "encode(given).detach()"),
         },
-        notice="At a price the code shrinks, and where numbers can be spared some of them fall silent. That is a sparse "
-        "autoencoder: training decides how many numbers an image needs.",
+        notice="At a price the code shrinks, and where numbers can be spared some of them fall silent. That is a "
+        "sparse autoencoder: training decides how many numbers an image needs.",
         look=_look_priced,
         tolerance=0.03,
     ),
