@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from lib.metrics import intervals
 from workbook.claims import weigh
-from workbook.records import errata, half_digit, items_of, merge, reports
+from workbook.records import errata, half_digit, items_of, merge
 
 LEVEL = 0.05  # intervals hold 95 %
 MANY = 5  # from so many numbers on, chance may explain a miss

@@ -9,7 +9,6 @@ from scipy.stats import t
 from lib.metrics import intervals
 from workbook import verdicts
 from workbook.claims import comparisons
-from workbook.paths import NOTEBOOKS
 from workbook.records import errata, half_digit, reports
 from workbook.verdicts import beaten, judge_all
 
