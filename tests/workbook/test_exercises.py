@@ -285,6 +285,7 @@ def test_every_chapter_has_an_exercise_that_is_tried_on_a_training_or_on_what_it
         "13": "13.4",
         "14": "14.3",
         "15": "15.3",
+        "16": "16.3",
         "17": "17.3",
         "18": "18.3",
         "19": "19.3",
