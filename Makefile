@@ -34,7 +34,7 @@ help:
 	@echo "make site      the whole book as HTML, which opens from the disk: build/site/html/index.html"
 	@echo "make pdf       the book as one PDF: build/book.pdf"
 	@echo "make student   the notebooks with stubs in place of the solutions: build/student"
-	@echo "make test-browser   look at every page of it in headless Chromium; tells what to install"
+	@echo "make test-browser   look at every page of the site in headless Chromium; tells what to install"
 	@echo "make bench     time the textbook loop and ours side by side"
 	@echo "make check     check versions, device, threads and data, and say how to fix each problem"
 	@echo "make verify NOTEBOOK=04_vae_latent20   train one notebook's models again and compare with the released ones"
