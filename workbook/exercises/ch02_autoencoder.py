@@ -11,7 +11,7 @@ from lib.metrics.classification import parameters
 from lib.models.autoencoder import Autoencoder
 from lib.training.autoencoder import autoencoder_step
 from lib.training.loop import Learner
-from workbook.exercises.engine import Exercise, learn, network
+from workbook.exercises.engine import Exercise, as_module, learn
 
 
 def _normal(*shape, seed=0):
@@ -47,7 +47,7 @@ def _largest(difference: Tensor) -> float:
 
 
 def _look_tied(call: Callable, pixels: int, code: int) -> dict[str, Any]:
-    model: Any = network(call(pixels, code), "encode", "decode")
+    model: Any = as_module(call(pixels, code), "encode", "decode")
     x = torch.rand(7, pixels)
     codes, half, zero = model.encode(x), model.encode(x / 2), model.encode(0 * x)
     encoder = torch.autograd.functional.jacobian(model.encode, x[:1]).squeeze()

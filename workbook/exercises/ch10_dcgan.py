@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from workbook.exercises.engine import Exercise, network, numbers
+from workbook.exercises.engine import Exercise, as_module, numbers
 
 
 def _kernel_sums(kernel, s):
@@ -31,7 +31,7 @@ def _resize_layer(inputs, outputs):
 
 def _look_layer(call: Callable, inputs: int, outputs: int) -> dict[str, object]:
     """What a layer makes of random maps and of flat ones, with weights that we set."""
-    layer, x = network(call(inputs, outputs)), _normal(2, inputs, 6, 6)
+    layer, x = as_module(call(inputs, outputs)), _normal(2, inputs, 6, 6)
     shape, weights = numbers(layer(x)).shape, list(layer.parameters())
     with torch.no_grad():
         for i, weight in enumerate(weights):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.training.loop import Learner
-from workbook.exercises.engine import Exercise, learn, network, several
+from workbook.exercises.engine import Exercise, as_module, learn, several
 
 
 def _freeze_all_but(network, layers):
@@ -46,7 +46,7 @@ def _small() -> nn.Sequential:
 
 def _look_frozen(call: Callable, layers: int) -> dict[str, object]:
     """Which weights and biases of a small network are trained: convolution, three linear layers."""
-    frozen = network(call(_small(), layers))
+    frozen = as_module(call(_small(), layers))
     trained = [weight.requires_grad for weight in frozen.parameters()]
     return {
         "for each weight and bias from below, whether it is trained (1) or not (0)": [float(each) for each in trained]

@@ -230,7 +230,7 @@ def learn(step: Callable[..., object], batches: Iterable[tuple], *names: str) ->
     return losses
 
 
-def network(result: object, *methods: str) -> nn.Module:
+def as_module(result: object, *methods: str) -> nn.Module:
     """The result, if it is a network with these methods. Else the answer is told what it returned."""
     if not isinstance(result, nn.Module):
         raise _NotYet(f"Expected a torch.nn.Module, but got a {type(result).__name__}.")
