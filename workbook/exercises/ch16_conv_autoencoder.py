@@ -91,7 +91,7 @@ EXERCISES = {
                 "seen *= kernel",
             ),
         },
-        notice="A unit of the last map sees 15 of 28 rows: about half a digit. Only the linear layers see all of it.",
+        notice="A unit of the last map sees 15 of 28 rows, about half of the image. Only linear layers see all of it.",
     ),
     "16.2": Exercise(
         _prices,
