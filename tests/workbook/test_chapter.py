@@ -358,6 +358,11 @@ def test_nothing_tells_one_run_from_the_next(place):
     assert "wrote data/x" in text
 
 
+def test_what_was_printed_piece_by_piece_is_one_block(place):
+    text = rendered(place, code("x", printed("a\n"), printed("no\n", "stderr"), printed("b\n"), printed("c\n")))
+    assert text == "```python\nx\n```\n\n```text\na\n```\n\n```text\nb\nc\n```\n"
+
+
 def test_a_picture_that_is_saved_nowhere_is_said_to_be_missing(place):
     text = rendered(place, code("plt.show()", shown(image_png="…", text_plain="<Figure>")))
     assert "*The notebook shows a picture here; only pictures from `book.figure` are saved.*" in text

@@ -62,7 +62,7 @@ def _cell(cell: dict, place: Path) -> list[str]:
         return [_prose(text, place)]
     if cell["cell_type"] != "code":
         return []
-    shown = [block for output in cell["outputs"] if (block := _output(output, place))]
+    shown = [block for output in _joined(cell["outputs"]) if (block := _output(output, place))]
     if "record" in tags or text.startswith("%%answer") or (shown and ONLY_SHOWS.fullmatch(text)):
         return shown
     code = _fence(text, "python")
@@ -74,6 +74,18 @@ def _cell(cell: dict, place: Path) -> list[str]:
     long = len(text.splitlines()) > LESSON_LINES or KEEPS_BOOK.search(text)
     folded = "lesson" not in tags and (long or cell["metadata"].get("jupyter", {}).get("source_hidden"))
     return [_folded("Code", code) if folded else code, *shown]
+
+
+def _joined(outputs: list[dict]) -> list[dict]:
+    """The outputs, with what was printed piece by piece as one: where it was cut depends on the clock."""
+    joined: list[dict] = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        if output["output_type"] == "stream" == last.get("output_type") and output["name"] == last["name"]:
+            joined[-1] = output | {"text": ["".join(last["text"]), "".join(output["text"])]}
+        else:
+            joined.append(output)
+    return joined
 
 
 def _output(output: dict, place: Path) -> str:
