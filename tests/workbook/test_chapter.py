@@ -394,3 +394,34 @@ def test_committed_chapters_are_shown_rightly_and_have_all_their_figures(noteboo
     for figure in load_results(folder)["figures"].values():
         assert f"![{chapter._alt(figure['alt'])}]({figure['file']})" in text, "with its alt text"
     assert {file.name for file in folder.glob("*.png")} <= {Path(link).name for link in linked}
+
+
+LONGEST = 4000  # words of a chapter
+NO_PROSE = re.compile(  # fenced blocks; rows of tables; code and formulas in a line; where a link leads; figures
+    r"(?s:^([> ]*)(```+)[^\n]*\n.*?^\1\2$)|^[> ]*\|.*$|\$?`[^`\n]+`\$?|(?<=\])\([^)\s]+\)|^!\[.*$", re.MULTILINE
+)
+
+
+def words(text):
+    """The words that a page shows as prose: outside folds, code, formulas and tables, and not numbers."""
+    while "<details>" in text:
+        text = re.sub(r"<details>(?:(?!<details>).)*?</details>", "", text, flags=re.DOTALL)
+    return re.findall(r"[^\W\d_][\w'’-]*", NO_PROSE.sub("", text))
+
+
+def test_words_are_counted_where_a_reader_sees_prose():
+    hidden = [
+        "![A line.](x.png)",
+        "```python\nx = y\n```",
+        "> ```math\n> x y\n> ```",
+        "| a | b |\n|---|---|\n\n> | c |",
+        "<details>\n<summary>Why</summary>\n\nBecause.\n\n<details>\n\nSo.\n\n</details>\n\n</details>",
+    ]
+    shown = ["# 05 · A game", "It's [here](there.md), **twice**, at $`p(x)`$ = 0.5 %.", "> An answer", "*seen*"]
+    text = "\n\n".join([*hidden, *shown, *hidden, "- last"])
+    assert " ".join(words(text)) == "A game It's here twice at An answer seen last"
+
+
+@pytest.mark.parametrize("notebook", sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
+def test_no_chapter_is_longer_than_a_sitting(notebook):
+    assert len(words((FIGURES / notebook / "README.md").read_text("utf-8"))) <= LONGEST
