@@ -21,6 +21,8 @@ endif
 
 BIN    := .venv/bin
 READY  := .venv/.ready
+# uv, where it is there, installs the same file in a fraction of the time; it reads no pip.conf
+PIP    := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 export OMP_NUM_THREADS := $(THREADS)
 export PYTHONUTF8 := 1
 
@@ -111,7 +113,7 @@ $(READY): requirements.lock pyproject.toml
 	@test -f $(READY) || $(PYTHON) -m venv --clear .venv
 	@rm -f $(READY)
 	@echo "installing the environment into .venv (one to three minutes, 2.3 GB)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PIP) -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m pip check
 	@touch $(READY)
