@@ -9,10 +9,12 @@ JOBS     ?=
 THREADS  ?= 1
 RETRAIN  ?=
 FORMER   ?=
+STUDENT  ?=
+FOLDER   ?=
 PYTHON   ?= python3
 
 # make itself ignores a mistyped variable; this reports it
-KNOWN   := PROFILE SEED SEEDS NOTEBOOK JOBS THREADS RETRAIN PYTHON FORMER
+KNOWN   := PROFILE SEED SEEDS NOTEBOOK JOBS THREADS RETRAIN PYTHON FORMER STUDENT FOLDER
 GIVEN   := $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES -*,$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -26,16 +28,18 @@ PIP    := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/pyt
 export OMP_NUM_THREADS := $(THREADS)
 export PYTHONUTF8 := 1
 
-.PHONY: help figures test test-browser lab site pdf student bench data env check lint verify release adopt stale clean-notebooks refresh
+.PHONY: help figures test test-browser lab site pdf student handin marks bench data env check lint verify release adopt stale clean-notebooks refresh
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make figures [PROFILE=full|smoke] [NOTEBOOK=05_gan] [RETRAIN=1] [SEED=0 | SEEDS='0 1 2'] [JOBS=cores] [THREADS=1]"
 	@echo "make test      lint, unit tests, and every notebook in profile smoke"
-	@echo "make lab [PROFILE=smoke]       JupyterLab on this checkout"
+	@echo "make lab [PROFILE=smoke] [FOLDER=build/student]   JupyterLab on this checkout"
 	@echo "make site      the whole book as HTML, which opens from the disk: build/site/html/index.html"
 	@echo "make pdf       the book as one PDF: build/book.pdf"
 	@echo "make student   the notebooks with stubs in place of the solutions: build/student"
+	@echo "make handin STUDENT='Ada Lovelace' [NOTEBOOK=05_gan]   a page of what one has done: build/handin-….html"
+	@echo "make marks FOLDER=…   one table of all the pages in a folder: build/marks.csv; runs nothing of theirs"
 	@echo "make test-browser   look at every page of the site in headless Chromium; tells what to install"
 	@echo "make bench     time the textbook loop and ours side by side"
 	@echo "make check     check versions, device, threads and data, and say how to fix each problem"
@@ -60,13 +64,20 @@ pdf: site
 student: env
 	@$(BIN)/python -m workbook.tools.student
 
+# make hands variables of its command line on to the shell: in quotes there, a name may have any letters
+handin: env
+	@$(BIN)/python -m workbook.tools.handin --student "$$STUDENT" --notebook $(NOTEBOOK)
+
+marks: env
+	@$(BIN)/python -m workbook.tools.handin --marks "$$FOLDER"
+
 test-browser: site
 	@$(BIN)/python -m workbook.tools.browser
 	@$(BIN)/python -m pytest -q -m browser -n 2 --dist load tests/browser
 
 # the only user of a container is often root, and Jupyter refuses root without this option
 lab: data
-	@WORKBOOK_PROFILE=$(PROFILE) $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
+	@WORKBOOK_PROFILE=$(PROFILE) $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) "$(or $(FOLDER),notebooks)"
 
 site: data
 	@$(BIN)/python -m workbook.tools.site

@@ -42,4 +42,9 @@ def test_the_command_writes_every_notebook(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(student, "shown", str)
     student.main()
     assert {path.name for path in (tmp_path / "student").iterdir()} == {path.name for path in ORIGINALS}
-    assert f"{len(EXERCISES)} exercises to solve" in capsys.readouterr().out
+    edited = tmp_path / "student" / min(path.name for path in ORIGINALS)
+    edited.write_text("my answers", "utf-8")
+    (tmp_path / "student" / max(path.name for path in ORIGINALS)).unlink()
+    student.main()
+    assert f"1 of {len(ORIGINALS)} notebooks written, the others were there: " in capsys.readouterr().out
+    assert edited.read_text("utf-8") == "my answers"

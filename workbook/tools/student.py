@@ -1,15 +1,16 @@
 """The student edition: ``make student`` writes ``build/student``, the notebooks with stubs in place of the solutions.
 
 A stub has the name and the arguments that the exercise asks for, its hint, and the call of its check. Nothing else
-changes, and nothing later reads ids, tags or outputs, so a student may edit, move and delete cells.
+changes, and nothing later reads ids, tags or outputs, so a student may edit, move and delete cells. A notebook that is
+there already is left as it is.
 """
 
 import inspect
 import json
 import re
-import shutil
 import textwrap
 
+from lib.atomic import write_atomic
 from workbook.exercises import EXERCISES
 from workbook.paths import BUILD, NOTEBOOKS, shown
 
@@ -43,13 +44,13 @@ def edition(notebook: dict) -> dict:
 
 def main() -> None:
     """Command line."""
-    shutil.rmtree(STUDENT, ignore_errors=True)
-    STUDENT.mkdir(parents=True)
+    STUDENT.mkdir(parents=True, exist_ok=True)
     notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
-    for path in notebooks:
+    new = [path for path in notebooks if not (STUDENT / path.name).exists()]
+    for path in new:
         made = edition(json.loads(path.read_text("utf-8")))
-        (STUDENT / path.name).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    print(f"{len(notebooks)} notebooks with {len(EXERCISES)} exercises to solve: {shown(STUDENT)}")
+        write_atomic(STUDENT / path.name, json.dumps(made, indent=1, ensure_ascii=False) + "\n")
+    print(f"{len(new)} of {len(notebooks)} notebooks written, the others were there: {shown(STUDENT)}")
 
 
 if __name__ == "__main__":
