@@ -349,6 +349,21 @@ def test_one_notebook_is_run_with_its_profile_and_seed_and_its_old_files_go(here
     assert not list((here / "build").glob(".scratch-*"))
 
 
+def test_many_models_to_train_do_not_keep_processes_from_starting(here, monkeypatch):
+    """Linux refuses to start a process with a variable of 128 KiB; four seeds that never ran have more models."""
+
+    def started(command, threads):
+        return subprocess.run(["true"], env=dict(os.environ)).returncode
+
+    monkeypatch.setenv("WORKBOOK_ANNOUNCED", "")  # is set back afterwards
+    monkeypatch.setattr(run, "due", lambda *_: [(1, "20_a")])
+    monkeypatch.setattr(run, "missing_trainings", lambda _: {"20_a": {f"* seed 1: {n:030}": 1.0 for n in range(4000)}})
+    monkeypatch.setattr(run, "_until_it_ends", started)
+    monkeypatch.setattr(scoreboard, "write", lambda profile, seeds: paths.FIGURES / "scoreboard.md")
+    monkeypatch.setattr(run, "notebooks", lambda: ["20_a"])
+    assert run.run_figures("full", [1], "all", 1, 1, False) == 0
+
+
 def test_a_run_during_which_its_code_changed_is_due_again(here, capsys):
     edit = "\nimport time\ntime.sleep(0.05)\npathlib.Path('workbook/records.py').touch()"
     write_notebook(here, "30_good", GOOD + edit)

@@ -186,7 +186,10 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
             if profile == "full":
                 missing = missing_trainings(runs)
                 print(announcement(missing))
-                os.environ["WORKBOOK_ANNOUNCED"] = " ".join(file for files in missing.values() for file in files)
+                announced = " ".join(file for files in missing.values() for file in files)
+                os.environ["WORKBOOK_ANNOUNCED"] = (
+                    announced if len(announced) < 100_000 else "*"
+                )  # Linux allows 128 KiB
             sys.stdout.flush()
             command = [*_snakemake(profile, seeds, targets, retrain, jobs, threads), "--quiet", "all"]
             code = _until_it_ends(command, threads)

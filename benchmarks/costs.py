@@ -1,0 +1,229 @@
+"""What every notebook costs, and what many seeds would cost on many cores: ``python -m benchmarks.costs``.
+
+It reads the benchmark files of Snakemake and the seconds of trainings in figures/*/timings.json, measures
+how long Snakemake plans, simulates a list schedule, and writes docs/costs.md.
+"""
+
+import csv
+import heapq
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+
+from workbook.paths import FIGURES, ROOT, cache_dir, executed_notebook, results_dir
+from workbook.tools.run import SCOREBOARD, notebooks
+
+Job = tuple[float, list[str]]  # seconds, and the jobs that must have ended before
+COLUMNS = "notebook | run, s | peak, MB | written, MB | models | models, MB | training all, one by one | the longest"
+COLUMNS += " | smoke: run, s | peak, MB | written, MB"
+SEEDS, CORES = (1, 10, 100, 1000), (2, 32, 512)
+PLAN = (
+    "from workbook.tools.run import due, notebooks; import sys; due('full', list(range(int(sys.argv[1]))), notebooks())"
+)
+
+
+def measured(notebook: str, profile: str) -> dict[str, float] | None:
+    """Seconds, and peak memory in MB, of the last run, as Snakemake measured them; None if it has not run."""
+    path = executed_notebook(notebook, profile, 0).with_suffix(".benchmark.tsv")
+    if not path.exists():
+        return None
+    row = next(csv.DictReader(path.read_text("utf-8").splitlines(), delimiter="\t"))
+    return {"s": float(row["s"]), "mb": float(row["max_rss"]) if row["max_rss"] not in ("-", "NA") else 0.0}
+
+
+def written(notebook: str, profile: str) -> float:
+    """MB of the results, the figures and the executed copy of a notebook."""
+    files = [executed_notebook(notebook, profile, 0), *(results_dir(profile, 0) / notebook).glob("*")]
+    return sum(path.stat().st_size for path in files if path.exists()) / 1e6
+
+
+def trainings(notebook: str) -> dict[str, float]:
+    """{file: seconds} of what the gallery's notebook was trained from."""
+    path = FIGURES / notebook / "timings.json"
+    return json.loads(path.read_text("utf-8"))["trainings"] if path.exists() else {}
+
+
+def graph(seeds: int, apart: bool) -> dict[str, Job]:
+    """Jobs that run all notebooks with that many seeds, every model trained from nothing.
+
+    A model that two notebooks share is trained by the first. Trainings are jobs of their own if ``apart``, else a
+    notebook trains its own one after the other.
+    """
+    jobs: dict[str, Job] = {}
+    for seed in range(seeds):
+        trained: set[str] = set()
+        for name in notebooks():
+            run = measured(name, "full") or {"s": 0.0}
+            models = trainings(name)
+            new = {file: seconds for file, seconds in models.items() if file not in trained}
+            trained |= new.keys()
+            if apart:
+                jobs |= {f"{seed} {file}": (seconds, []) for file, seconds in new.items()}
+                jobs[f"{seed} {name}"] = (run["s"], [f"{seed} {file}" for file in models])
+            else:
+                jobs[f"{seed} {name}"] = (run["s"] + sum(new.values()), [])
+        before = [f"{seed} {name}" for name in notebooks() if name != SCOREBOARD]
+        jobs[f"{seed} {SCOREBOARD}"] = (jobs[f"{seed} {SCOREBOARD}"][0], before)
+    return jobs
+
+
+def tails(jobs: dict[str, Job]) -> dict[str, float]:
+    """Seconds from the beginning of each job to the end of all that waits for it. ``jobs`` names needs first."""
+    tail: dict[str, float] = defaultdict(float)
+    for name, (seconds, needs) in reversed(jobs.items()):
+        tail[name] += seconds
+        for need in needs:
+            tail[need] = max(tail[need], tail[name])
+    return tail
+
+
+def makespan(jobs: dict[str, Job], cores: int) -> float:
+    """Seconds until all jobs have ended, if a free core always takes the ready job with the most behind it."""
+    tail, waiting, followers = tails(jobs), {name: len(needs) for name, (_, needs) in jobs.items()}, defaultdict(list)
+    for name, (_, needs) in jobs.items():
+        for need in needs:
+            followers[need].append(name)
+    ready = [(-tail[name], name) for name, left in waiting.items() if not left]
+    heapq.heapify(ready)
+    running: list[tuple[float, str]] = []
+    now = 0.0
+    while ready or running:
+        while ready and len(running) < cores:
+            name = heapq.heappop(ready)[1]
+            heapq.heappush(running, (now + jobs[name][0], name))
+        now, ended = heapq.heappop(running)
+        for name in followers[ended]:
+            waiting[name] -= 1
+            if not waiting[name]:
+                heapq.heappush(ready, (-tail[name], name))
+    return now
+
+
+def planned(seeds: int) -> float:
+    """Seconds that Snakemake takes to plan the runs of that many seeds in an empty folder."""
+    with tempfile.TemporaryDirectory() as home:
+        start = time.monotonic()
+        environment = {**os.environ, "WORKBOOK_HOME": home, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", PLAN, str(seeds)], check=True, cwd=ROOT, env=environment)
+        return time.monotonic() - start
+
+
+def long(seconds: float) -> str:
+    """A duration as it is read."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def notebook_rows() -> list[list[str]]:
+    """One row for each notebook."""
+    rows = []
+    for name in notebooks():
+        full, smoke, models = measured(name, "full"), measured(name, "smoke"), trainings(name)
+        kept = sum(path.stat().st_size for file in models if (path := cache_dir() / file).exists()) / 1e6
+        row = [f"{full['s']:.0f}", f"{full['mb']:.0f}"] if full else ["", ""]
+        row += [f"{written(name, 'full'):.1f}", f"{len(models)}", f"{kept:.0f}", long(sum(models.values()))]
+        row += [
+            long(max(models.values(), default=0)),
+            *([f"{smoke['s']:.0f}", f"{smoke['mb']:.0f}"] if smoke else ["", ""]),
+        ]
+        rows.append([name, *row, f"{written(name, 'smoke'):.1f}" if smoke else ""])
+    return rows
+
+
+def table(head: str, rows: list[list[str]]) -> str:
+    """A table in Markdown."""
+    names = head.split(" | ")
+    rule = ["---", *["---:"] * (len(names) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [names, rule, *rows])
+
+
+def predicted(apart: bool) -> list[list[str]]:
+    """One row for each number of seeds: wall time on each number of cores, and how much of these is used."""
+    rows = []
+    for seeds in SEEDS:
+        jobs = graph(seeds, apart)
+        work = sum(seconds for seconds, _ in jobs.values())
+        times = [(cores, makespan(jobs, cores)) for cores in CORES]
+        rows.append([str(seeds), *(f"{long(wall)} ({work / wall / cores:.0%})" for cores, wall in times)])
+    return rows
+
+
+def main() -> None:
+    """Write docs/costs.md."""
+    one, apart = graph(1, apart=False), graph(1, apart=True)
+    longest = {name: max(tails(jobs).values()) for name, jobs in (("one", one), ("apart", apart))}
+    first, second = (max(jobs, key=tails(jobs).__getitem__).split()[1] for jobs in (one, apart))
+    runs = [run for name in notebooks() if (run := measured(name, "full"))]
+    plan = [(seeds, planned(seeds)) for seeds in (1, 16)]
+    slope = (plan[1][1] - plan[0][1]) / 15
+    path = len(f"build/full/seed999/{max(notebooks(), key=len)}.ipynb ")
+    disk = sum(written(name, "full") for name in notebooks())
+    models = {file for name in notebooks() for file in trainings(name)}
+    kept = sum(path.stat().st_size for file in models if (path := cache_dir() / file).exists()) / 1e6
+    peak = max(run["mb"] for run in runs)
+    mean = sum(run["mb"] for run in runs) / len(runs)
+    head = f"seeds | {' | '.join(f'{cores} cores' for cores in CORES)}"
+    text = f"""# What it costs
+
+Written by `python -m benchmarks.costs`. Seconds and peak memory are of the last runs, as Snakemake measured them; \
+what a model took to train was recorded when it was trained. Both are from a machine with two cores that had other \
+work at the time, so a quiet machine is faster. One thread each.
+
+## Notebooks
+
+"Run" is with all models trained. MB written are results, figures and the executed copy; the models are in the cache. \
+An empty cell was not measured.
+
+{table(COLUMNS, notebook_rows())}
+
+With everything trained, one seed is {long(sum(run["s"] for run in runs))} of one core. From nothing it is \
+{long(sum(seconds for seconds, _ in one.values()))} of one core, {kept:.0f} MB of models and {disk:.0f} MB of results.
+
+## Critical path
+
+Today a notebook trains its models one after the other. However many cores there are, one seed from nothing takes at \
+least {long(longest["one"])}, through {first}. If trainings ran beside each other it would be {
+        long(longest["apart"])
+    }, \
+through {second}.
+
+## Predictions
+
+Wall time from nothing, and the share of the cores that works, by a list schedule of the durations above: a free core \
+takes the ready job with the most work behind it. Models that notebooks of one seed share are trained once. \
+Neighbouring seeds share models as well (a notebook of seed 3 with five seeds trains 3 to 7), which is not counted, so \
+many seeds take less than this. Snakemake's own seconds, the queue of a cluster and its disks are not in it. Nothing \
+beyond two cores was run.
+
+As it is today, one job for each notebook and seed:
+
+{table(head, predicted(apart=False))}
+
+If each training were a job:
+
+{table(head, predicted(apart=True))}
+
+## What breaks first
+
+1. **Memory.** A notebook takes {mean:.0f} MB on average and at most {peak:.0f} MB: 32 at once {
+        32 * mean / 1000:.0f} GB, 512 at \
+once {512 * mean / 1000:.0f} GB. On one machine `make` starts only as many as fit; that many cores are a cluster's.
+2. **Planning.** Snakemake plans 1 seed in {plan[0][1]:.0f} s and 16 in {
+        plan[1][1]:.0f} s (measured), so 1,000 would take \
+about {long(plan[0][1] + 999 * slope)}, and `make figures` plans twice.
+3. **Disk.** 1,000 seeds keep up to {kept:.0f} GB of models and {disk:.0f} GB of results.
+4. **The command.** All notebooks are named on it: 1,000 seeds are at most {
+        1000 * len(notebooks()) * path / 1e6:.1f} MB, of the 2 MB \
+that Linux allows. Beyond about {2e6 / len(notebooks()) / path:,.0f} seeds, run them in parts.
+"""
+    (ROOT / "docs/costs.md").write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

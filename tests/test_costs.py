@@ -1,0 +1,38 @@
+"""The simulation behind docs/costs.md, on graphs whose schedule is known."""
+
+import re
+
+import pytest
+
+from benchmarks import costs
+from workbook.paths import ROOT
+from workbook.tools.run import notebooks
+
+
+@pytest.mark.parametrize(("cores", "seconds"), [(1, 10), (2, 6), (3, 6)])
+def test_a_free_core_takes_the_ready_job_with_the_most_behind_it(cores, seconds):
+    jobs = {"short": (1.0, []), "other": (3.0, []), "long": (4.0, []), "after": (2.0, ["short", "long"])}
+    assert costs.tails(jobs) == {"short": 3, "other": 3, "long": 6, "after": 2}
+    assert costs.makespan(jobs, cores) == seconds
+
+
+def test_a_job_waits_for_all_that_it_needs_whichever_ends_last():
+    jobs = {"a": (5.0, []), "b": (1.0, []), "c": (1.0, ["a", "b"]), "d": (1.0, ["b"])}
+    assert costs.makespan(jobs, 8) == 6
+
+
+def test_a_shared_model_is_trained_once_and_the_scoreboard_comes_last(monkeypatch):
+    models = {"01_a": {"m": 10.0, "n": 2.0}, "02_b": {"m": 10.0}, costs.SCOREBOARD: {}}
+    monkeypatch.setattr(costs, "notebooks", lambda: list(models))
+    monkeypatch.setattr(costs, "trainings", models.__getitem__)
+    monkeypatch.setattr(costs, "measured", lambda name, profile: {"s": 1.0, "mb": 1.0})
+    for apart, at_least in ((False, 14), (True, 12)):
+        jobs = costs.graph(1, apart)
+        assert sum(seconds for seconds, _ in jobs.values()) == 15
+        assert costs.makespan(jobs, 8) == at_least
+        assert list(jobs)[-1] == f"0 {costs.SCOREBOARD}"
+
+
+def test_the_document_has_a_row_for_every_notebook():
+    text = (ROOT / "docs/costs.md").read_text("utf-8")
+    assert re.findall(r"^\| (\d\d_\w+) \|", text, flags=re.M) == notebooks()
