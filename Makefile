@@ -23,8 +23,8 @@ endif
 
 BIN    := .venv/bin
 READY  := .venv/.ready
-# uv, where it is there, installs the same file in a fraction of the time; it reads no pip.conf
-PIP    := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+# uv, where it is there, installs the same file; it reads no pip.conf
+PIP    := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 export OMP_NUM_THREADS := $(THREADS)
 export PYTHONUTF8 := 1
 
