@@ -1,4 +1,7 @@
-"""The container files name what exists. No image is built here: that takes a machine with containers."""
+"""The container files, and the text for a class, name what exists.
+
+No image is built: that takes a machine with containers.
+"""
 
 import json
 import re
@@ -19,6 +22,14 @@ def test_they_call_targets_of_the_makefile():
     called = re.findall(r'\bmake"?,? "?([a-z-]+)', re.sub(r"^#.*|apt-get install.*", "", DOCKERFILE, flags=re.M))
     assert called == ["data", "lab"]
     assert {*called, DEVCONTAINER["postCreateCommand"].removeprefix("make ")} <= TARGETS
+
+
+def test_what_a_class_is_told_to_call_is_there():
+    text = (ROOT / "docs/class.md").read_text("utf-8")
+    called = set(re.findall(r"(?:^|`|&& )make ([a-z-]+)", text, flags=re.M))
+    assert {"student", "handin", "marks"} <= called <= TARGETS
+    known = re.search(r"^KNOWN +:= (.*)$", (ROOT / "Makefile").read_text("utf-8"), flags=re.M)[1].split()
+    assert set(re.findall(r"\b([A-Z]+)=", text)) <= set(known)
 
 
 def test_their_python_is_one_that_the_lock_serves():
