@@ -13,8 +13,10 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterable
+from functools import cache
 
-from workbook.paths import FIGURES, ROOT, cache_dir, executed_notebook, results_dir
+from workbook.paths import FIGURES, RELEASED, ROOT, cache_dir, executed_notebook, results_dir
 from workbook.tools.run import SCOREBOARD, notebooks
 
 Job = tuple[float, list[str]]  # seconds, and the jobs that must have ended before
@@ -26,6 +28,7 @@ PLAN = (
 )
 
 
+@cache
 def measured(notebook: str, profile: str) -> dict[str, float] | None:
     """Seconds, and peak memory in MB, of the last run, as Snakemake measured them; None if it has not run."""
     path = executed_notebook(notebook, profile, 0).with_suffix(".benchmark.tsv")
@@ -41,10 +44,17 @@ def written(notebook: str, profile: str) -> float:
     return sum(path.stat().st_size for path in files if path.exists()) / 1e6
 
 
+@cache
 def trainings(notebook: str) -> dict[str, float]:
     """{file: seconds} of what the gallery's notebook was trained from."""
     path = FIGURES / notebook / "timings.json"
     return json.loads(path.read_text("utf-8"))["trainings"] if path.exists() else {}
+
+
+def stored(models: Iterable[str]) -> float:
+    """MB of these models, as released or else in the cache."""
+    places = [next((at for at in (RELEASED / file, cache_dir() / file) if at.exists()), None) for file in models]
+    return sum(place.stat().st_size for place in places if place) / 1e6
 
 
 def graph(seeds: int, apart: bool) -> dict[str, Job]:
@@ -125,9 +135,8 @@ def notebook_rows() -> list[list[str]]:
     rows = []
     for name in notebooks():
         full, smoke, models = measured(name, "full"), measured(name, "smoke"), trainings(name)
-        kept = sum(path.stat().st_size for file in models if (path := cache_dir() / file).exists()) / 1e6
         row = [f"{full['s']:.0f}", f"{full['mb']:.0f}"] if full else ["", ""]
-        row += [f"{written(name, 'full'):.1f}", f"{len(models)}", f"{kept:.0f}", long(sum(models.values()))]
+        row += [f"{written(name, 'full'):.1f}", f"{len(models)}", f"{stored(models):.0f}", long(sum(models.values()))]
         row += [
             long(max(models.values(), default=0)),
             *([f"{smoke['s']:.0f}", f"{smoke['mb']:.0f}"] if smoke else ["", ""]),
@@ -162,10 +171,10 @@ def main() -> None:
     runs = [run for name in notebooks() if (run := measured(name, "full"))]
     plan = [(seeds, planned(seeds)) for seeds in (1, 16)]
     slope = (plan[1][1] - plan[0][1]) / 15
-    path = len(f"build/full/seed999/{max(notebooks(), key=len)}.ipynb ")
+    letters = len(f"build/full/seed999/{max(notebooks(), key=len)}.ipynb ")
     disk = sum(written(name, "full") for name in notebooks())
     models = {file for name in notebooks() for file in trainings(name)}
-    kept = sum(path.stat().st_size for file in models if (path := cache_dir() / file).exists()) / 1e6
+    kept = stored(models)
     peak = max(run["mb"] for run in runs)
     mean = sum(run["mb"] for run in runs) / len(runs)
     head = f"seeds | {' | '.join(f'{cores} cores' for cores in CORES)}"
@@ -177,7 +186,7 @@ work at the time, so a quiet machine is faster. One thread each.
 
 ## Notebooks
 
-"Run" is with all models trained. MB written are results, figures and the executed copy; the models are in the cache. \
+"Run" is with all models trained. MB written are results, figures and the executed copy; models are as released. \
 An empty cell was not measured.
 
 {table(COLUMNS, notebook_rows())}
@@ -187,11 +196,10 @@ With everything trained, one seed is {long(sum(run["s"] for run in runs))} of on
 
 ## Critical path
 
-Today a notebook trains its models one after the other. However many cores there are, one seed from nothing takes at \
-least {long(longest["one"])}, through {first}. If trainings ran beside each other it would be {
-        long(longest["apart"])
-    }, \
-through {second}.
+Where a notebook trains its models one after the other, one seed from nothing takes at least {
+        long(longest["one"])
+    }, through {first}. With trainings beside each other it would be at least {long(longest["apart"])}, \
+through {second}; which training needs another one first is not known here.
 
 ## Predictions
 
@@ -201,11 +209,11 @@ Neighbouring seeds share models as well (a notebook of seed 3 with five seeds tr
 many seeds take less than this. Snakemake's own seconds, the queue of a cluster and its disks are not in it. Nothing \
 beyond two cores was run.
 
-As it is today, one job for each notebook and seed:
+One job for each notebook and seed:
 
 {table(head, predicted(apart=False))}
 
-If each training were a job:
+One job for each training, and for each notebook and seed:
 
 {table(head, predicted(apart=True))}
 
@@ -219,8 +227,8 @@ once {512 * mean / 1000:.0f} GB. On one machine `make` starts only as many as fi
 about {long(plan[0][1] + 999 * slope)}, and `make figures` plans twice.
 3. **Disk.** 1,000 seeds keep up to {kept:.0f} GB of models and {disk:.0f} GB of results.
 4. **The command.** All notebooks are named on it: 1,000 seeds are at most {
-        1000 * len(notebooks()) * path / 1e6:.1f} MB, of the 2 MB \
-that Linux allows. Beyond about {2e6 / len(notebooks()) / path:,.0f} seeds, run them in parts.
+        1000 * len(notebooks()) * letters / 1e6:.1f} MB, of the 2 MB \
+that Linux allows. Beyond about {2e6 / len(notebooks()) / letters:,.0f} seeds, run them in parts.
 """
     (ROOT / "docs/costs.md").write_text(text, "utf-8")
 
