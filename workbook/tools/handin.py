@@ -12,7 +12,6 @@ A student can write any record by hand, so it proves nothing; it says where to l
 
 import argparse
 import base64
-import binascii
 import csv
 import hashlib
 import io
@@ -140,7 +139,7 @@ def read(path: Path) -> tuple[dict, dict[str, bytes]]:
     for part in text.split(PNG)[1:]:
         try:
             png = base64.b64decode(part[: part.find('"')], validate=True)
-        except (ValueError, binascii.Error):
+        except ValueError:
             continue
         if png.startswith(b"\x89PNG\r\n\x1a\n"):
             pictures[hashlib.sha256(png).hexdigest()] = png
