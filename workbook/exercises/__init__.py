@@ -77,7 +77,7 @@ def check(exercise: str | Exercise, answer: object) -> None:
     if isinstance(exercise, str) and exercise not in EXERCISES:
         raise KeyError(f"there is no exercise {exercise!r}; the exercises are {', '.join(EXERCISES)}")
     number = exercise if isinstance(exercise, str) else None
-    said = verdict(EXERCISES[number] if number else exercise, answer, number)
+    said = verdict(EXERCISES[exercise] if isinstance(exercise, str) else exercise, answer, number)
     print(said)
     if number and said.startswith("Right.") and "WORKBOOK_OUT" not in os.environ:  # which batch runs and tests set
         write_atomic(PASSED / f"{number}.py", _source(answer))
