@@ -1,4 +1,4 @@
-"""Exercises of chapter 09: losses of a zero-sum game, variety of images, and algorithm 1 as the report prints it."""
+"""Exercises of chapter 09: losses of a zero-sum game, variety, algorithm 1 as printed, judging images together."""
 
 from collections.abc import Callable
 from functools import partial
@@ -35,6 +35,17 @@ def _printed_step(G, D, real, draw, g, d):
     return {"d_loss": d_loss, "g_loss": g_loss}
 
 
+def _together_loss(judge, real, fake, m):
+    """The loss of D (a sum) for images (B, P); ``judge`` gives one logit to m images in a row, (N, m · P) → (N, 1)."""
+
+    def groups(x):
+        whole = x[: len(x) // m * m]
+        return whole.reshape(-1, m * x.shape[1])
+
+    on_real, on_fake = judge(groups(real)), judge(groups(fake))
+    return -F.logsigmoid(on_real).mean() - F.logsigmoid(-on_fake).mean()
+
+
 def _look_printed(call: Callable) -> dict[str, object]:
     """Let only D learn, only G, and both, to imitate points around 2 on a line."""
     points, found = normal_draws(stream(0, 1)), {}
@@ -61,6 +72,11 @@ def _look_printed(call: Callable) -> dict[str, object]:
 
 def _normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _judge(x):
+    """A logit for each row (N, 1), from weights that differ in every column."""
+    return (x @ _normal(x.shape[1], seed=2)).tanh()[:, None]
 
 
 EXERCISES = {
@@ -159,5 +175,34 @@ EXERCISES = {
         "may not: look at the gradient when D wins.",
         look=_look_printed,
         tolerance=0.03,
+    ),
+    "09.4": Exercise(
+        _together_loss,
+        cases={
+            "For two images at once,": (_judge, _normal(8, 5), _normal(8, 5, seed=1), 2),
+            "For four at once, of ten,": (_judge, _normal(10, 3), _normal(10, 3, seed=1), 4),
+            "For one at a time,": (_judge, _normal(6, 4), _normal(6, 4, seed=1), 1),
+        },
+        mistakes={
+            "A row holds the first image, then the second, and so on: reshape, without transposing.": (
+                "return whole.reshape(-1, m * x.shape[1])",
+                "return whole.reshape(-1, m, x.shape[1]).transpose(1, 2).reshape(-1, m * x.shape[1])",
+            ),
+            "A group is m images that follow each other: 0 to m − 1 make the first.": (
+                "return whole.reshape(-1, m * x.shape[1])",
+                "return whole.reshape(m, -1, x.shape[1]).transpose(0, 1).reshape(-1, m * x.shape[1])",
+            ),
+            "The images that fill no group are left out at the end, not at the beginning.": (
+                "whole = x[: len(x) // m * m]",
+                "whole = x[len(x) % m :]",
+            ),
+            "You swapped real and generated images.": ("on_real, on_fake =", "on_fake, on_real ="),
+            "The two means are added, without a factor of one half.": (
+                "-F.logsigmoid(on_real).mean() - F.logsigmoid(-on_fake).mean()",
+                "(-F.logsigmoid(on_real).mean() - F.logsigmoid(-on_fake).mean()) / 2",
+            ),
+        },
+        notice="Nothing else of the game changes, and each image still gets its gradient. But now D can see what no "
+        "single image shows: that four ones in a row are unlikely.",
     ),
 }
