@@ -1,18 +1,21 @@
 // What the explorers compute with: the layers of the released networks, and a small network that learns.
-// Weights arrive as 16-bit floats; everything is then a Float32Array, row after row.
+// Weights arrive as 16-bit integers; everything is then a Float32Array, row after row.
 "use strict";
 {
   const networks = {};
 
-  function half(bits) {
-    const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, rest = (bits & 1023) / 1024;
-    return sign * (exponent ? 2 ** (exponent - 15) * (1 + rest) : 2 ** -14 * rest);
+  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+  // What Python wrote: base64 of 16-bit integers, and what a step of them stands for in each row.
+  function floats({ steps, values }) {
+    const integers = new Int16Array(bytes(values).buffer), row = integers.length / steps.length;
+    return Float32Array.from(integers, (v, i) => v * steps[Math.floor(i / row)]);
   }
 
-  // Base64 of little-endian 16-bit floats.
-  function floats(text) {
-    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    return Float32Array.from({ length: bytes.length / 2 }, (_, i) => half(bytes[2 * i] | (bytes[2 * i + 1] << 8)));
+  // The same as rows of a width.
+  function rows(written, width) {
+    const all = floats(written);
+    return Array.from({ length: all.length / width }, (_, i) => all.subarray(i * width, (i + 1) * width));
   }
 
   const sigmoid = (x) => 1 / (1 + Math.exp(-x));
@@ -25,19 +28,36 @@
         return sum;
       });
     },
-    // Odd kernel, "same" padding; x is (channels, side, side), W (outputs, channels, kernel, kernel).
-    convolution(x, W, b, kernel) {
-      const channels = W.length / b.length / kernel ** 2, side = Math.sqrt(x.length / channels), pad = (kernel - 1) / 2;
-      const out = new Float32Array(b.length * side * side);
+    // x is (channels, side, side), W (outputs, channels, kernel, kernel).
+    convolution(x, W, b, kernel, stride, pad) {
+      const channels = W.length / b.length / kernel ** 2, side = Math.sqrt(x.length / channels);
+      const size = Math.floor((side + 2 * pad - kernel) / stride) + 1, out = new Float32Array(b.length * size * size);
       for (let o = 0, at = 0; o < b.length; o++)
-        for (let row = 0; row < side; row++)
-          for (let column = 0; column < side; column++, at++) {
+        for (let row = -pad; row < size * stride - pad; row += stride)
+          for (let column = -pad; column < size * stride - pad; column += stride, at++) {
             let sum = b[o];
             for (let c = 0; c < channels; c++)
-              for (let i = Math.max(0, pad - row); i < Math.min(kernel, side + pad - row); i++)
-                for (let j = Math.max(0, pad - column); j < Math.min(kernel, side + pad - column); j++)
-                  sum += W[((o * channels + c) * kernel + i) * kernel + j] * x[(c * side + row + i - pad) * side + column + j - pad];
+              for (let i = Math.max(0, -row); i < Math.min(kernel, side - row); i++)
+                for (let j = Math.max(0, -column); j < Math.min(kernel, side - column); j++)
+                  sum += W[((o * channels + c) * kernel + i) * kernel + j] * x[(c * side + row + i) * side + column + j];
             out[at] = sum;
+          }
+      return out;
+    },
+    // Every input spreads over a square of outputs; W is (channels, outputs, kernel, kernel).
+    transposed(x, W, b, kernel, stride, pad, extra) {
+      const channels = W.length / b.length / kernel ** 2, side = Math.sqrt(x.length / channels);
+      const size = (side - 1) * stride - 2 * pad + kernel + extra, out = new Float32Array(b.length * size * size);
+      b.forEach((v, o) => out.fill(v, o * size * size, (o + 1) * size * size));
+      for (let c = 0, at = 0; c < channels; c++)
+        for (let row = -pad; row < side * stride - pad; row += stride)
+          for (let column = -pad; column < side * stride - pad; column += stride, at++) {
+            if (!x[at]) continue; // most are 0 after ReLU
+            const top = Math.max(0, -row), bottom = Math.min(kernel, size - row), left = Math.max(0, -column), right = Math.min(kernel, size - column);
+            for (let o = 0; o < b.length; o++)
+              for (let i = top; i < bottom; i++)
+                for (let j = left, to = (o * size + row + i) * size + column, w = ((c * b.length + o) * kernel + i) * kernel; j < right; j++)
+                  out[to + j] += x[at] * W[w + j];
           }
       return out;
     },
@@ -62,11 +82,18 @@
 
   // Called by the files that Python writes: load("cnn", [["convolution", "W…", "b…", 5], ["relu"], …]).
   function load(name, written) {
-    networks[name] = written.map(([layer, ...rest]) => [layer, rest.map((v) => (typeof v === "string" ? floats(v) : v))]);
+    networks[name] = written.map(([layer, ...rest]) => [layer, rest.map((v) => (v.steps ? floats(v) : v))]);
   }
 
   function run(name, input) {
     return networks[name].reduce((x, [layer, rest]) => layers[layer](x, ...rest), Float32Array.from(input));
+  }
+
+  // A latent vector pulled towards the direction of a mean, at the length that it has.
+  function pull(z, mean, share) {
+    const length = Math.hypot(...z), factor = (share * length) / Math.hypot(...mean);
+    const mixed = z.map((v, i) => (1 - share) * v + factor * mean[i]), now = Math.hypot(...mixed);
+    return mixed.map((v) => (v * length) / now);
   }
 
   // Uniform numbers in [0, 1) from a seed (mulberry32), and normal ones from them.
@@ -169,5 +196,5 @@
     return [(onReal + onFake) / 2, fooled];
   }
 
-  globalThis.nets = { layers, load, run, floats, sigmoid, generator, Learner, playGan };
+  globalThis.nets = { layers, load, run, bytes, floats, rows, sigmoid, pull, generator, Learner, playGan };
 }

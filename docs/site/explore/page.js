@@ -15,14 +15,14 @@ const page = {
   // Call when the reader follows a link to another state.
   followed: (call) => addEventListener("hashchange", () => location.hash !== page.mine && call()),
 
-  // A grey image with values in [0, 1], white on black, enlarged to the canvas.
-  image(canvas, values) {
+  // A grey image with values in [0, 1], white on black, enlarged to a square of the canvas, by default to all of it.
+  image(canvas, values, x = 0, y = 0, size = canvas.width) {
     const side = Math.sqrt(values.length), small = new OffscreenCanvas(side, side), context = canvas.getContext("2d");
     const pixels = new ImageData(side, side);
     values.forEach((v, i) => pixels.data.set([255 * v, 255 * v, 255 * v, 255], 4 * i));
     small.getContext("2d").putImageData(pixels, 0, 0);
     context.imageSmoothingEnabled = false;
-    context.drawImage(small, 0, 0, canvas.width, canvas.height);
+    context.drawImage(small, x, y, size, size);
   },
 
   // Call with the place of the pointer in the canvas, from 0 to 1 each; ``held`` only while a button or finger is down.

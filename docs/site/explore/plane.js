@@ -2,7 +2,7 @@
 "use strict";
 {
   const map = page.byId("map"), context = map.getContext("2d"), picture = page.byId("decoded"), REACH = 3.5;
-  const sliders = [page.byId("first"), page.byId("second")];
+  const sliders = [page.byId("first"), page.byId("second")], values = nets.floats(codes.values);
   const COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#555555", "#bcbd22", "#17becf"];
   const toMap = (z) => ((z / REACH + 1) / 2) * map.width;
   const background = new OffscreenCanvas(map.width, map.height);
@@ -19,7 +19,7 @@
     }
     const sums = COLOURS.map(() => [0, 0, 0]);
     codes.digits.forEach((digit, i) => {
-      const [a, b] = [codes.values[2 * i], codes.values[2 * i + 1]];
+      const [a, b] = [values[2 * i], values[2 * i + 1]];
       under.fillStyle = COLOURS[digit];
       under.fillRect(toMap(a) - 1.5, toMap(-b) - 1.5, 3, 3);
       [a, b, 1].forEach((v, j) => (sums[digit][j] += v));
