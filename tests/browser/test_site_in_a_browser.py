@@ -6,6 +6,7 @@ from workbook.tools import browser, site
 
 pytestmark = pytest.mark.browser
 PAGES = sorted(path for path in site.BOOK.rglob("*.html") if "_static" not in path.parts)
+EXPLORERS = [f"explore/{page}" for page in site.EXPLORERS]
 LOOK = """() => ({
   "images that did not load": [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src),
   "formulas that were not drawn":
@@ -33,7 +34,7 @@ def test_a_page_is_whole_at_both_widths(path, opened):
     assert {what: found for what, found in page.evaluate(LOOK).items() if found} == {}
 
 
-@pytest.mark.parametrize("name", ["index", "errata", "scoreboard-adl2024", "search", "explore/plane", "explore/digit"])
+@pytest.mark.parametrize("name", ["index", "errata", "scoreboard-adl2024", "search", *EXPLORERS])
 def test_a_page_is_accessible_in_light_and_dark(name, opened):
     page = opened(f"{name}.html")
     for theme in ("light", "dark"):
@@ -42,7 +43,7 @@ def test_a_page_is_accessible_in_light_and_dark(name, opened):
         assert serious(page, contrast=True) == {}
 
 
-@pytest.mark.parametrize("name", ["15_create_what_you_want/README", "explore/spots", "api/lib.training.gan"])
+@pytest.mark.parametrize("name", ["15_create_what_you_want/README", "api/lib.training.gan", *EXPLORERS])
 def test_a_page_is_accessible_on_a_phone(name, opened):
     page = opened(f"{name}.html")
     page.set_viewport_size({"width": 390, "height": 844})

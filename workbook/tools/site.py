@@ -30,10 +30,14 @@ SETTINGS = ROOT / "docs" / "site"
 # npm package, file in it, start of its sha256
 MATHJAX = ("mathjax@3.2.2", "package/es5/tex-svg.js", "d4295dc337448369")
 THUMBNAIL = 320  # pixels
-EXPLORERS = {  # page of docs/site/explore: what chapters say of it
-    "plane": ("walk through this plane", ("11_vae_latent2",)),
+EXPLORERS = {  # page of docs/site/explore: what chapters and the landing page say of it
+    "plane": ("walk through a plane of digits", ("11_vae_latent2",)),
     "digit": ("draw a digit and see how it is read", ("01_feedforward", "13_cnn")),
+    "code": ("encode, decode and denoise a drawing", ("16_conv_autoencoder", "18_denoising_autoencoder")),
+    "walk": ("walk between the digits of a GAN", ("12_gan_convolutional", "14_gan_latent_space")),
+    "message": ("type a message", ("15_create_what_you_want",)),
     "spots": ("train the toy GAN in the page", ("05_gan",)),
+    "training": ("scrub through a training", ("05_gan", "09_gan_linear", "16_conv_autoencoder")),
 }
 FENCE = re.compile(r"^(?P<before>[> ]*)(?P<fence>```+)(?P<kind>\w*)\n(?P<body>.*?)^(?P=before)(?P=fence)$", re.M | re.S)
 FIGURE = re.compile(r"^!\[(?P<alt>(?:\\.|[^\]\\])*)\]\((?P<file>[^)\s]+)\)\n\n\*(?P<caption>[^\n]+)\*$", re.M)
@@ -176,11 +180,11 @@ def index(chapters: list[str]) -> str:
     listed = "\n".join(f"{name}/README" for name in chapters)
     boards = "\n".join(f"{title} <scoreboard-{name}>" for name, title in titles.items())
     api = "\n".join(f"api/{module(file)}" for file in modules())
+    played = ", ".join(f"[{what}](explore/{page}.md)" for page, (what, _) in EXPLORERS.items())
     head = (
         "# Generative Models Workbook\n\nFive university course reports on generative models, taught from the "
         "equations on, run again, and held against what they say. Begin with [what is here](00_start_here/README.md), "
-        "look at [every figure](gallery.md), [walk through a plane of digits](explore/plane.md), [draw a digit]"
-        "(explore/digit.md), [train a GAN in the page](explore/spots.md), or read how much reproduces:"
+        f"look at [every figure](gallery.md), {played}, or read how much reproduces:"
     )
     play = "\n".join(f"explore/{page}" for page in EXPLORERS)
     trees = [
