@@ -77,7 +77,9 @@ def test_chapters_name_their_explorers_and_every_explorer_is_named():
         assert (ROOT / f"docs/site/explore/{page}.md").exists()
         for folder in chapters:
             text = site.chapter((FIGURES / folder / "README.md").read_text("utf-8"), folder)
-            assert f"](../explore/{page}.md)*" in text.split("\n\n")[1]
+            head = text.split("\n\n")[1]
+            assert f"](../explore/{page}.md)" in head
+            assert head.endswith(".md)*")
 
 
 def test_the_reference_has_every_public_function_with_its_docstring():
