@@ -8,13 +8,14 @@ NOTEBOOK ?= all
 JOBS     ?=
 THREADS  ?= 1
 RETRAIN  ?=
+EXECUTOR ?=
 FORMER   ?=
 STUDENT  ?=
 FOLDER   ?=
 PYTHON   ?= python3
 
 # make itself ignores a mistyped variable; this reports it
-KNOWN   := PROFILE SEED SEEDS NOTEBOOK JOBS THREADS RETRAIN PYTHON FORMER STUDENT FOLDER
+KNOWN   := PROFILE SEED SEEDS NOTEBOOK JOBS THREADS RETRAIN EXECUTOR PYTHON FORMER STUDENT FOLDER
 GIVEN   := $(foreach v,$(.VARIABLES),$(if $(findstring command line,$(origin $v)),$v))
 UNKNOWN := $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES -*,$(GIVEN))
 ifneq ($(UNKNOWN),)
@@ -23,16 +24,17 @@ endif
 
 BIN    := .venv/bin
 READY  := .venv/.ready
+CLUSTER := .venv/.cluster
 # uv, where it is there, installs the same file; it reads no pip.conf
 PIP    := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 export OMP_NUM_THREADS := $(THREADS)
 export PYTHONUTF8 := 1
 
-.PHONY: help figures test test-browser lab site pdf student handin marks bench data env check lint verify release adopt stale clean-notebooks refresh
+.PHONY: help figures test test-browser test-cluster lab site pdf student handin marks bench data env check lint verify release adopt stale clean-notebooks refresh
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make figures [PROFILE=full|smoke] [NOTEBOOK=05_gan] [RETRAIN=1] [SEED=0 | SEEDS='0 1 2'] [JOBS=cores] [THREADS=1]"
+	@echo "make figures [PROFILE=full|smoke] [NOTEBOOK=05_gan] [RETRAIN=1] [SEED=0 | SEEDS='0 1 2'] [JOBS=cores] [THREADS=1] [EXECUTOR=slurm]"
 	@echo "make test      lint, unit tests, and every notebook in profile smoke"
 	@echo "make lab [PROFILE=smoke] [FOLDER=build/student]   JupyterLab on this checkout"
 	@echo "make site      the whole book as HTML, which opens from the disk: build/site/html/index.html"
@@ -41,6 +43,7 @@ help:
 	@echo "make handin STUDENT='Ada Lovelace' [NOTEBOOK=05_gan]   a page of what one has done: build/handin-….html"
 	@echo "make marks FOLDER=…   one table of all the pages in a folder: build/marks.csv; runs nothing of theirs"
 	@echo "make test-browser   look at every page of the site in headless Chromium; tells what to install"
+	@echo "make test-cluster   try a run on SLURM and a search in PostgreSQL, if they are installed"
 	@echo "make bench     time the textbook loop and ours side by side"
 	@echo "make check     check versions, device, threads and data, and say how to fix each problem"
 	@echo "make verify NOTEBOOK=04_vae_latent20   train one notebook's models again and compare with the released ones"
@@ -50,12 +53,13 @@ help:
 	@echo "make refresh   update the stored outputs that make test compares; make clean-notebooks strips all others"
 	@echo "make lint      check the code with ruff and the type checker, and that the notebooks are clean"
 
-figures: data
+figures: data $(if $(EXECUTOR),$(CLUSTER))
 	@$(BIN)/python -m workbook.tools.run figures --profile $(PROFILE) --seeds $(SEEDS) --notebook $(NOTEBOOK) \
-		$(if $(JOBS),--jobs $(JOBS)) --threads $(THREADS) $(if $(filter-out 0,$(RETRAIN)),--retrain)
+		$(if $(JOBS),--jobs $(JOBS)) --threads $(THREADS) $(if $(filter-out 0,$(RETRAIN)),--retrain) \
+		$(if $(EXECUTOR),--executor $(EXECUTOR))
 
 test: data lint
-	@$(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 -n 2 --durations=15 -q -m "not browser" tests notebooks
+	@$(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 -n 2 --durations=15 -q -m "not browser and not cluster" tests notebooks
 
 pdf: site
 	@$(BIN)/python -m workbook.tools.browser
@@ -74,6 +78,9 @@ marks: env
 test-browser: site
 	@$(BIN)/python -m workbook.tools.browser
 	@$(BIN)/python -m pytest -q -m browser -n 2 --dist load tests/browser
+
+test-cluster: data $(CLUSTER)
+	@$(BIN)/python -m pytest -q -m cluster tests/cluster
 
 # the only user of a container is often root, and Jupyter refuses root without this option
 lab: data
@@ -128,3 +135,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m pip check
 	@touch $(READY)
+
+$(CLUSTER): profiles/requirements.txt $(READY)
+	@$(PIP) -c requirements.lock -r $<
+	@touch $@

@@ -1,5 +1,4 @@
-# The graph of notebooks. Started by `make figures`; the same file runs on a cluster through Snakemake's
-# executor plugins, for example: snakemake --executor slurm -j 20 build/full/seed0/21_scoreboard.ipynb
+# The graph of notebooks. Started by `make figures`; `make figures EXECUTOR=slurm` runs the same file on a cluster.
 from workbook.profiles import PROFILES
 from workbook.tools.run import inputs, notebooks
 

@@ -418,6 +418,7 @@ def test_mistyped_parameter_is_an_error(here):
         (["figures", "--profile", "standard"], "invalid choice: 'standard'"),
         (["figures", "--seeds", "-1"], "error"),
         (["figures", "--seeds", "one"], "a seed is a whole number, 0 or more, not 'one'"),
+        (["figures", "--executor", "slrum"], "invalid choice: 'slrum'"),
         (["figures", "--jobs", "0"], "expected a whole number, 1 or more, not '0'"),
         (["figures", "--threads", "²"], "expected a whole number, 1 or more, not '²'"),
     ],
@@ -507,6 +508,22 @@ def test_jobs_and_threads_reach_snakemake():
     assert "--keep-going" in command, "a notebook that fails does not stop those that come after it"
     assert {"build/full/seed0/30_good.ipynb", "build/full/seed1/30_good.ipynb"} <= set(command)
     assert "--forceall" in run._snakemake("full", [0], ["30_good"], True)
+
+
+def test_an_executor_brings_its_profile_and_its_number_of_jobs():
+    command = run._snakemake("full", [0], ["30_good"], False, jobs=0, threads=2, executor="slurm")
+    assert command[command.index("--profile") + 1] == str(ROOT / "profiles/slurm")
+    assert "executor: slurm" in (ROOT / "profiles/slurm/config.yaml").read_text("utf-8")
+    assert "threads=2" in command
+    assert not {"--cores", "--jobs"} & set(command)
+    command = run._snakemake("full", [0], ["30_good"], False, jobs=7, executor="slurm")
+    assert command[command.index("--jobs") + 1] == "7"
+
+
+def test_a_missing_plugin_is_named_with_what_installs_it(monkeypatch):
+    monkeypatch.setattr(run, "find_spec", lambda name: None)
+    with pytest.raises(run.RunError, match=r"no plugin for the executor slurm; to install it: .*profiles/requirements"):
+        run.run_figures("smoke", [0], "all", 0, 1, False, "slurm")
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +162,19 @@ def _heading(path: Path, exec_count: int) -> str:
 # --- the graph ---------------------------------------------------------------------------------------------------
 
 
-def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, threads: int, retrain: bool) -> int:
-    """Bring all notebooks, or one, up to date, and write the scoreboards; returns Snakemake's exit code."""
+def run_figures(
+    profile: str, seeds: list[int], notebook: str, jobs: int, threads: int, retrain: bool, executor: str = ""
+) -> int:
+    """Bring all notebooks, or one, up to date, and write the scoreboards; returns Snakemake's exit code.
+
+    With an ``executor``, notebooks run as jobs of a cluster, as ``profiles/<executor>`` says, which also says how many
+    at a time if ``jobs`` is 0. Raises RunError if Snakemake lacks its plugin.
+    """
     from workbook import scoreboard
+
+    if executor and not find_spec(f"snakemake_executor_plugin_{executor}"):
+        install = f"{sys.executable} -m pip install -r profiles/requirements.txt"
+        raise RunError(f"Snakemake has no plugin for the executor {executor}; to install it: {install}")
 
     errata()  # a mistake in data/*.toml is reported before anything runs
     if HOME != ROOT:
@@ -182,7 +193,7 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
         if runs:
             total = len(seeds) * len(notebooks())
             work = f"{len(runs)} of {total} {'notebooks to run' if len(seeds) == 1 else 'runs to do'}"
-            print(f"{work}, {jobs} at a time: {', '.join(_label(*run) for run in runs)}")
+            print(f"{work}, {executor or f'{jobs} at a time'}: {', '.join(_label(*run) for run in runs)}")
             if profile == "full":
                 missing = missing_trainings(runs)
                 print(announcement(missing))
@@ -191,8 +202,8 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
                     announced if len(announced) < 100_000 else "*"
                 )  # Linux allows 128 KiB
             sys.stdout.flush()
-            command = [*_snakemake(profile, seeds, targets, retrain, jobs, threads), "--quiet", "all"]
-            code = _until_it_ends(command, threads)
+            command = [*_snakemake(profile, seeds, targets, retrain, jobs, threads, executor), "--quiet", "all"]
+            code = _until_it_ends(command, threads, signal.SIGINT if executor else signal.SIGTERM)
         else:
             print("nothing to do: all notebooks are up to date")
         for seed in seeds:
@@ -202,14 +213,16 @@ def run_figures(profile: str, seeds: list[int], notebook: str, jobs: int, thread
     if code:
         left = [_label(*run) for run, stamp in zip(runs, before, strict=True) if _stamp(profile, *run) in (0, stamp)]
         print(f"not finished: {', '.join(left) or 'Snakemake itself'}; their old figures are kept", file=sys.stderr)
-        print("The reason is shown above, or in the newest file in .snakemake/log/.", file=sys.stderr)
+        logs = ".snakemake/slurm_logs/" if executor == "slurm" else ".snakemake/log/"
+        print(f"The reason is shown above, or in the newest file in {logs}.", file=sys.stderr)
     return code
 
 
-def _until_it_ends(command: list[str], threads: int) -> int:
+def _until_it_ends(command: list[str], threads: int, stop: int = signal.SIGTERM) -> int:
     """Run Snakemake and all that it starts in a process group of their own; returns its exit code.
 
-    Ctrl-C then reaches only this process, which ends the others in order, and raises KeyboardInterrupt.
+    Ctrl-C then reaches only this process, which ends the others in order, and raises KeyboardInterrupt. ``stop`` is the
+    signal for that: at SIGTERM Snakemake waits for its jobs, at SIGINT it cancels those of a cluster.
     """
     group: list[int] = []
     received: list[int] = []
@@ -217,12 +230,14 @@ def _until_it_ends(command: list[str], threads: int) -> int:
     def end(number: int, _: Any) -> None:
         if group and not received:
             received.append(number)
-            os.killpg(group[0], signal.SIGTERM)
+            os.killpg(group[0], stop)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, end) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
     try:
-        process = subprocess.Popen(command, cwd=ROOT, env=_environment(threads), process_group=0)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=_environment(threads), process_group=0, preexec_fn=_heed_interrupts
+        )
         group.append(process.pid)
         code = process.wait()
         if received:
@@ -232,6 +247,11 @@ def _until_it_ends(command: list[str], threads: int) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _heed_interrupts() -> None:
+    """Not every process does: what a shell script starts in the background ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _wait_for_group(group: int, seconds: float = 2 * kernel.GRACE) -> None:
@@ -268,14 +288,24 @@ def due(profile: str, seeds: list[int], targets: list[str], retrain: bool = Fals
 
 
 def _snakemake(
-    profile: str, seeds: list[int], targets: list[str], retrain: bool, jobs: int = 1, threads: int = 1
+    profile: str,
+    seeds: list[int],
+    targets: list[str],
+    retrain: bool,
+    jobs: int = 1,
+    threads: int = 1,
+    executor: str = "",
 ) -> list[str]:
     """The command that brings these notebooks up to date."""
     wanted = [executed_notebook(name, profile, seed) for seed in seeds for name in targets]
     command = [sys.executable, "-m", "snakemake", *map(_from_home, wanted)]
     command += ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(HOME)]
     command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--keep-going"]
-    command += ["--cores", str(jobs * threads), "--config", f"threads={threads}"]
+    if executor:
+        command += ["--profile", str(ROOT / "profiles" / executor), *(["--jobs", str(jobs)] if jobs else [])]
+    else:
+        command += ["--cores", str(jobs * threads)]
+    command += ["--config", f"threads={threads}"]
     return [*command, "--forceall"] if retrain else command
 
 
@@ -403,6 +433,8 @@ def main() -> int:
     figures.add_argument("--jobs", type=_positive, help="notebooks at a time (default: as many as fit)")
     figures.add_argument("--threads", type=_positive, default=1, help="threads per notebook; changes the last digits")
     figures.add_argument("--retrain", action="store_true", help="ignore released models; train into a separate cache")
+    clusters = sorted(path.parent.name for path in ROOT.glob("profiles/*/config.yaml"))
+    figures.add_argument("--executor", choices=clusters, default="", help="run the notebooks as jobs of this cluster")
     single = commands.add_parser("notebook", help="one notebook, even if it is up to date")
     single.add_argument("notebook")
     single.add_argument("--seed", type=_seed, default=0)
@@ -411,8 +443,10 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         if arguments.command == "figures":
-            jobs, seeds = arguments.jobs or machine.whole_machine(arguments.threads), sorted(set(arguments.seeds))
-            return run_figures(arguments.profile, seeds, arguments.notebook, jobs, arguments.threads, arguments.retrain)
+            threads, executor = arguments.threads, arguments.executor
+            jobs = arguments.jobs or (0 if executor else machine.whole_machine(threads))
+            asked = sorted(set(arguments.seeds)), arguments.notebook, jobs, threads, arguments.retrain, executor
+            return run_figures(arguments.profile, *asked)
         run_notebook(_named(arguments.notebook), arguments.profile, arguments.seed)
         return 0
     except (RunError, RecordError) as error:
