@@ -30,7 +30,7 @@ PIP    := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode 
 export OMP_NUM_THREADS := $(THREADS)
 export PYTHONUTF8 := 1
 
-.PHONY: help figures test test-browser test-cluster lab site pdf student handin marks bench data env check lint verify release adopt stale clean-notebooks refresh
+.PHONY: help figures test test-faults test-browser test-cluster lab site pdf student handin marks bench data env check lint verify release adopt stale clean-notebooks refresh
 .DELETE_ON_ERROR:
 
 help:
@@ -44,6 +44,7 @@ help:
 	@echo "make marks FOLDER=…   one table of all the pages in a folder: build/marks.csv; runs nothing of theirs"
 	@echo "make test-browser   look at every page of the site in headless Chromium; tells what to install"
 	@echo "make test-cluster   try a run on SLURM and a search in PostgreSQL, if they are installed"
+	@echo "make test-faults   kill runs, fill disks, flip bytes, and give every function of lib bad input (docs/faults.md)"
 	@echo "make bench     time the textbook loop and ours side by side"
 	@echo "make check     check versions, device, threads and data, and say how to fix each problem"
 	@echo "make verify NOTEBOOK=04_vae_latent20   train one notebook's models again and compare with the released ones"
@@ -59,7 +60,10 @@ figures: data $(if $(EXECUTOR),$(CLUSTER))
 		$(if $(EXECUTOR),--executor $(EXECUTOR))
 
 test: data lint
-	@$(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 -n 2 --durations=15 -q -m "not browser and not cluster" tests notebooks
+	@$(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 -n 2 --durations=15 -q -m "not browser and not cluster" --ignore=tests/faults tests notebooks
+
+test-faults: data
+	@$(BIN)/python -m pytest -q -m faults -n 2 --dist loadscope --durations=10 tests/faults
 
 pdf: site
 	@$(BIN)/python -m workbook.tools.browser

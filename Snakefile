@@ -30,4 +30,4 @@ rule notebook:
         "build/{profile}/seed{seed}/{notebook}.benchmark.tsv"
     threads: int(config.get("threads", 1))
     shell:
-        "python -m workbook.tools.run notebook {wildcards.notebook} --profile {wildcards.profile} --seed {wildcards.seed}"
+        "python -m workbook.tools.run notebook {wildcards.notebook:q} --profile {wildcards.profile} --seed {wildcards.seed}"

@@ -13,5 +13,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     try:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # the system names no file where a disk is full
+        raise
     finally:
         part.unlink(missing_ok=True)

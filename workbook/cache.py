@@ -213,7 +213,7 @@ def unpacked(content: bytes) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         if head["sha256"] != _hash(state, head["about"]):
             raise ValueError("its hash does not match its content")
         return state, json.loads(head["about"])
-    except (SafetensorError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"it is not a model file of this workbook ({error})") from error
 
 

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 CHANGES_NO_RESULT = True  # for ``workbook.fingerprint``
@@ -24,9 +25,10 @@ def home() -> Path:
     if all(os.access(place, os.W_OK) for place in changed if place.exists()):
         return ROOT
     name = "generative-models-workbook"
-    own = Path.home() / name
-    if os.access(own if own.exists() else own.parent, os.W_OK):
-        return own
+    with suppress(RuntimeError):  # the system knows no home of this user, as in a container
+        own = Path.home() / name
+        if os.access(own if own.exists() else own.parent, os.W_OK):
+            return own
     return Path(tempfile.gettempdir()) / f"{name}-{os.getuid()}"
 
 

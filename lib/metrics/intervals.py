@@ -53,13 +53,20 @@ def prediction(
 
 
 def deviation(values: Sequence[float]) -> float:
-    """Standard deviation of two or more values; of whole numbers (int) that are all equal, 1/√12."""
+    """Standard deviation of two or more values; of whole numbers (int) that are all equal, 1/√12.
+
+    Raises ValueError for fewer values, and for values that are not finite.
+    """
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        raise ValueError(f"values must be two or more finite numbers, got {list(values)}")
     return statistics.stdev(values) or (WHOLE if all(isinstance(value, int) for value in values) else 0.0)
 
 
 @cache
 def quantile(degrees: float, level: float = 0.05) -> float:
-    """Student's t: how many standard errors hold 1 − ``level``."""
+    """Student's t: how many standard errors hold 1 − ``level``. Raises ValueError where there is no such number."""
+    if not (degrees > 0 and 0 <= level <= 1):
+        raise ValueError(f"degrees must be above 0, and level between 0 and 1; got {degrees} and {level}")
     from scipy.stats import t
 
     return float(t.ppf(1 - level / 2, degrees))
@@ -90,6 +97,7 @@ def dispersion(counts: Sequence[Sequence[int]], draws: int) -> float:
     """
     square, degrees = 0.0, 0
     for runs in counts:
+        _check_counts(runs, draws)
         share = sum(runs) / (len(runs) * draws)
         if 0 < share < 1:
             square += sum((k - share * draws) ** 2 for k in runs) / (draws * share * (1 - share))
@@ -108,6 +116,7 @@ def count_prediction(
 
     A binomial with Jeffreys' prior (Beta(½, ½)) for its share. ``excess`` is the ``dispersion`` of the runs.
     """
+    _check_counts(counts, draws)
     from scipy.stats import betabinom
 
     hits, size = sum(counts) / excess, max(1, round(further / excess))
@@ -119,10 +128,16 @@ def count_prediction(
 
 def share_interval(count: float, draws: int) -> tuple[float, float]:
     """95 % interval of a share, from ``count`` among random ``draws``, by Jeffreys' prior."""
+    _check_counts([count], draws)
     from scipy.stats import beta
 
     law = beta(count + 0.5, draws - count + 0.5)
     return (float(law.ppf(0.025)) if count else 0.0, float(law.ppf(0.975)) if count < draws else 1.0)
+
+
+def _check_counts(counts: Sequence[float], draws: int) -> None:
+    if not (draws >= 1 and all(0 <= count <= draws for count in counts)):
+        raise ValueError(f"counts must lie between 0 and draws, which is 1 or more; got {list(counts)} among {draws}")
 
 
 def low(values: Sequence[float]) -> float:
@@ -137,6 +152,8 @@ def high(values: Sequence[float]) -> float:
 
 def spread(values: Sequence[float], digits: int = 4) -> str:
     """Mean ± standard deviation and number of runs, as text: "0.0315 ± 0.0002 (n = 5)"."""
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"values must be finite numbers, got {list(values)}")
     if len(values) == 1:
         return f"{values[0]:.{digits}f} (n = 1)"
     return f"{statistics.fmean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f} (n = {len(values)})"

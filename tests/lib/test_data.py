@@ -21,7 +21,7 @@ FILES = {
     "t10k-images-idx3-ubyte": (2, 2, 2),
     "t10k-labels-idx1-ubyte": (2,),
 }
-ABOUT = {"torchvision": "MNIST", "npm": "tiny@1", "npm_folder": "package/data"}
+ABOUT = {"torchvision": "MNIST", "npm": "tiny@1", "npm_folder": "package/data", "files": {"a": {"bytes": 7}}}
 
 
 def idx(shape):
@@ -235,7 +235,8 @@ def test_mirrors_are_tried_in_turn(monkeypatch, failure):
 
 def test_fashion_mnist_from_debian(tmp_path):
     (tmp_path / "a.gz").write_bytes(gzip.compress(b"content"))
-    about = json.loads((DATA / "manifest.json").read_text("utf-8"))["fashion-mnist"] | {"debian_folder": str(tmp_path)}
+    about = json.loads((DATA / "manifest.json").read_text("utf-8"))["fashion-mnist"]
+    about |= {"debian_folder": str(tmp_path), "files": ABOUT["files"]}
     assert list(files._from_debian(about, ["a"])) == [("a", b"content")]
 
 

@@ -100,6 +100,9 @@ def test_another_mathjax_than_the_known_one_is_refused(tmp_path, monkeypatch):
     with pytest.raises(SystemExit, match="is not the file that we know"):
         site.from_npm(*site.MATHJAX)
     assert not list(tmp_path.glob("*@*"))
+    (tmp_path / f"{site.MATHJAX[0]}.js").write_text("alert(1)", "utf-8")
+    with pytest.raises(SystemExit, match="is not the file that we know"):
+        site.from_npm(*site.MATHJAX)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from typing import Any
 from workbook.paths import BUILD
 from workbook.tools.site import from_npm
 
-PLAYWRIGHT, AXE = "playwright==1.65.2", ("axe-core@4.14.1", "package/axe.min.js", "29348999450cdf28")
+PLAYWRIGHT = "playwright==1.65.2"
+AXE = ("axe-core@4.14.1", "package/axe.min.js", "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c")
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 PACKAGES = BUILD / "browser" / PLAYWRIGHT
 

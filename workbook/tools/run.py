@@ -6,6 +6,8 @@ python -m workbook.tools.run notebook 01_feedforward --profile smoke --seed 0
 
 import argparse
 import difflib
+import errno
+import hashlib
 import json
 import os
 import re
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +45,7 @@ from workbook.tools import chapter, kernel, machine
 from workbook.tools.kernel import RunError
 
 SCOREBOARD = "21_scoreboard"
+NOT_OURS, FULL = (errno.EACCES, errno.EPERM, errno.EROFS), (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def notebooks() -> list[str]:
@@ -87,6 +90,32 @@ def _with_files(notebook: str, code: list[str]) -> list[str]:
     if "lib/data/single_cell.py" in code and (ROOT / "data/cells").is_dir():
         files.append("data/cells")  # the folder itself, because a file moved into it may have an old date
     return files
+
+
+def _hashes(files: Iterable[str]) -> dict[str, str]:
+    """{file: start of its sha256} of files as seen from HOME; folders, and what is missing, are left out."""
+    paths = {file: HOME / file for file in files}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in paths.items() if path.is_file()}
+
+
+def _altered(notebook: str, profile: str, seed: int) -> list[str]:
+    """Results that are no longer as the last run wrote them, and inputs that changed without a newer time.
+
+    The times say too little after the clock was set, or when an older file was copied here. Results in the gallery are
+    left to git, which knows whether they have changed.
+    """
+    executed, results = executed_notebook(notebook, profile, seed), results_dir(profile, seed) / notebook
+    try:
+        known = json.loads(executed.with_suffix(".hashes.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    stamp = _stamp(profile, seed, notebook)
+
+    def counts(path: Path) -> bool:
+        return results != FIGURES / notebook if path.parent == results else path.stat().st_mtime_ns <= stamp
+
+    files = [file for file in known if (HOME / file).is_file() and counts(HOME / file)]
+    return [file for file, value in _hashes(files).items() if value != known[file]]
 
 
 # --- one notebook ------------------------------------------------------------------------------------------------
@@ -134,6 +163,11 @@ def run_notebook(notebook: str, profile: str, seed: int) -> Path:
             print(f"{notebook}: {', '.join(edited)} changed during the run, so it will run again next time", flush=True)
         else:
             write_atomic(executed.with_suffix(".inputs.json"), loaded)
+        files = [
+            *(ROOT / file for file in _with_files(notebook, json.loads(loaded))),
+            *(target / f.name for f in produced),
+        ]
+        write_atomic(executed.with_suffix(".hashes.json"), json.dumps(_hashes(map(_from_home, files))))
         write_atomic(executed, copy.read_bytes())
         failed.unlink(missing_ok=True)
     print(f"{notebook} ({profile}, seed {seed}): {time.monotonic() - start:.0f} s", flush=True)
@@ -272,19 +306,34 @@ def _stamp(profile: str, seed: int, notebook: str) -> int:
 def due(profile: str, seeds: list[int], targets: list[str], retrain: bool = False) -> list[tuple[int, str]]:
     """(seed, notebook) of all runs that bring these notebooks up to date, in reading order.
 
-    Snakemake compares times and contents of files, but does not notice a missing figure or module. This function
-    therefore deletes the executed copy of such a notebook first. Raises RunError if Snakemake cannot read the graph.
+    Snakemake compares times of files, but does not notice a missing figure or module, or a change that has no newer
+    time. This function therefore deletes the executed copy of such a notebook first. Raises RunError if Snakemake
+    cannot read the graph.
     """
     for seed in seeds:
         for name in notebooks():
-            if not _published(results_dir(profile, seed) / name) or _loaded(name, profile, seed) is None:
+            altered = _altered(name, profile, seed)
+            if altered or not _published(results_dir(profile, seed) / name) or _loaded(name, profile, seed) is None:
                 executed_notebook(name, profile, seed).unlink(missing_ok=True)
+            if altered and name in targets:
+                print(
+                    f"{', '.join(altered)}: not as the last run of {_label(seed, name)} had it, so that it runs again"
+                )
+    _take_out_of_the_future({file for seed in seeds for name in targets for file in inputs(name, profile, seed)})
     command = [*_snakemake(profile, seeds, targets, retrain), "--dry-run"]
     done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, encoding="utf-8")
     if done.returncode:
         raise RunError(f"Snakemake cannot read the graph of notebooks\n{done.stdout}{done.stderr}")
     found = re.findall(rf"output: build/{profile}/seed(\d+)/(\w+)\.ipynb", done.stdout)
     return sorted({(int(seed), name) for seed, name in found})
+
+
+def _take_out_of_the_future(files: Iterable[str]) -> None:
+    """Give files that were written while the clock was ahead the time of now: no output could be younger than they."""
+    for path in (HOME / file for file in files):
+        if path.exists() and path.stat().st_mtime > time.time():
+            os.utime(path)
+            print(f"{shown(path)} was from the future, and has the time of now")
 
 
 def _snakemake(
@@ -452,8 +501,12 @@ def main() -> int:
     except (RunError, RecordError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except PermissionError as error:
-        print(f"error: {error.filename} cannot be written; for a folder of your own: export WORKBOOK_HOME=~/workbook")
+    except OSError as error:
+        if error.errno not in (*NOT_OURS, *FULL):
+            raise
+        what = "for a folder of your own" if error.errno in NOT_OURS else "free some space, or for a folder elsewhere"
+        place = f"{error.filename or HOME} cannot be written ({error.strerror})"
+        print(f"error: {place}; {what}: export WORKBOOK_HOME=~/workbook", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; finished notebooks and models are kept", file=sys.stderr)

