@@ -294,7 +294,7 @@ def numbers(found):
         yield from (n for value in found for n in numbers(value))
 
 
-WRONG = "nan|finite|empty|zero-size|at least|dimensions?|shapes?|2D array|1-d|samples|points|integral|integers?"
+WRONG = "nan|finite|empty|zero-size|at least|dimensions?|shapes?|2D array|1-d|samples|points|integral|integers?|became"
 
 
 def says_what(error, argument, value):
@@ -303,6 +303,7 @@ def says_what(error, argument, value):
     kind = str(getattr(value, "dtype", type(value).__name__)).removeprefix("torch.")
     kinds = {"float32": "float", "float64": "double", "int64": "long|int", "uint8": "byte|unsigned char"}
     words = [
+        WRONG,
         argument,
         "learning rate" if argument == "lr" else argument,
         *map(str, shape),
@@ -312,7 +313,8 @@ def says_what(error, argument, value):
     ]
     if isinstance(value, int | float):
         words.append(re.escape(str(value)))
-    return re.search(rf"(?<![\w.])({'|'.join(words)})(?![\w.])", str(error), flags=re.I) is not None
+    said = re.search(rf"(?<![\w.])({'|'.join(words)})(?![\w.])", str(error), flags=re.I)
+    return said is not None and not isinstance(error, ZeroDivisionError)
 
 
 def wrong(function, make, argument, fault, seed):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import termios
 import time
-from pathlib import Path
 
 import pytest
 
@@ -38,24 +37,6 @@ def test_a_path_with_spaces_and_letters_of_other_alphabets_in_a_terminal_of_40_c
     assert "figures and scoreboard: build/smoke/seed0/figures/\n" in output
     assert (copy / "build/smoke/seed0/figures/30_good/extra-line.png").exists()
     assert not list(tmp_path.rglob("bad"))
-
-
-@pytest.mark.skipif("os.getuid() != 0", reason="only root can become a user who is not in the list of users")
-def test_a_user_without_a_name_and_a_home_runs_a_checkout_that_is_not_theirs(tmp_path):
-    copy = make_checkout(tmp_path / "copy", n30_good=GOOD)
-    subprocess.run(["chmod", "a+rx", *tmp_path.parents[:3], tmp_path], check=False)
-    nobody = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
-    environment = {name: value for name, value in environment_of(copy).items() if name != "HOME"}
-    if subprocess.run([*nobody, sys.executable, "-c", f"open({str(copy / 'Snakefile')!r})"]).returncode:
-        pytest.skip("such a user may not read this Python or the temporary files")
-    command = [*nobody, sys.executable, "-m", "workbook.tools.run", "figures", "--profile", "smoke"]
-    place = Path("/tmp/generative-models-workbook-54321")
-    try:
-        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, encoding="utf-8", timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert f"runs and caches are in {place}\n" in done.stdout
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.mark.skipif(not may_be_offline, reason="the network cannot be taken away here")

@@ -42,6 +42,16 @@ def test_without_a_home_that_can_be_written_runs_go_to_the_temporary_files(user,
     assert paths.home() == tmp_path / f"generative-models-workbook-{os.getuid()}"
 
 
+def test_for_a_user_whom_the_system_does_not_know_runs_go_to_the_temporary_files(user, tmp_path, monkeypatch):
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    checkout, _, deny = user
+    deny(checkout)
+    monkeypatch.setattr(Path, "home", unknown)
+    assert paths.home() == tmp_path / f"generative-models-workbook-{os.getuid()}"
+
+
 def test_a_user_may_say_where(user, monkeypatch, tmp_path):
     monkeypatch.setenv("WORKBOOK_HOME", str(tmp_path / "mine"))
     assert paths.home() == tmp_path / "mine"
