@@ -38,7 +38,7 @@ FOUND = {
         metrics.divergences.kl_neighbours k: nan, zero
         metrics.divergences.report_kl a: another dimension, flat
         metrics.divergences.report_kl b: another dimension, flat
-        metrics.divergences.report_mmd width: large
+        metrics.divergences.report_mmd width: large, zero
         metrics.divergences.report_mmd_loops a: empty
         metrics.divergences.report_mmd_loops b: empty
         metrics.divergences.report_mmd_loops width: large
@@ -65,6 +65,7 @@ FOUND = {
         data.single_cell.pca_scores fitted: another dimension, beyond, constant
         training.gan.real_share images: empty
         training.gan.train_gan batch_size: zero
+        training.autoencoder.reconstruction_error inputs: empty
         training.autoencoder.train_autoencoder train: empty
         training.autoencoder.train_autoencoder batch_size: zero
         training.vae.train_vae train: empty

@@ -330,10 +330,12 @@ def due(profile: str, seeds: list[int], targets: list[str], retrain: bool = Fals
 
 def _take_out_of_the_future(files: Iterable[str]) -> None:
     """Give files that were written while the clock was ahead the time of now: no output could be younger than they."""
-    for path in (HOME / file for file in files):
-        if path.exists() and path.stat().st_mtime > time.time():
-            os.utime(path)
-            print(f"{shown(path)} was from the future, and has the time of now")
+    now = time.time()
+    ahead = [path for path in (HOME / file for file in files) if path.exists() and path.stat().st_mtime > now]
+    for path in ahead:
+        os.utime(path)
+    if ahead:
+        print(f"{len(ahead)} files were from the future, as {shown(ahead[0])}; they have the time of now")
 
 
 def _snakemake(
