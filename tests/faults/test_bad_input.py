@@ -348,7 +348,7 @@ def cases():
                 yield pytest.param(function, make, argument, fault, id=f"{name}-{argument}-{fault}", marks=marks)
 
 
-@pytest.mark.parametrize(("function", "make", "argument", "fault"), cases())
+@pytest.mark.parametrize(("function", "make", "argument", "fault"), list(cases()))
 def test_it_ends_in_a_result_or_in_an_error_that_says_what_is_wrong(function, make, argument, fault):
     @example(seed=0)
     @settings(max_examples=4, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
