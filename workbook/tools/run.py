@@ -323,6 +323,9 @@ def due(profile: str, seeds: list[int], targets: list[str], retrain: bool = Fals
     command = [*_snakemake(profile, seeds, targets, retrain), "--dry-run"]
     done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, encoding="utf-8")
     if done.returncode:
+        for number in FULL:  # then Snakemake cannot store the graph either
+            if f"[Errno {number}]" in done.stdout + done.stderr:
+                raise OSError(number, os.strerror(number), str(HOME))
         raise RunError(f"Snakemake cannot read the graph of notebooks\n{done.stdout}{done.stderr}")
     found = re.findall(rf"output: build/{profile}/seed(\d+)/(\w+)\.ipynb", done.stdout)
     return sorted({(int(seed), name) for seed, name in found})
