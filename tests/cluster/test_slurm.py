@@ -107,7 +107,9 @@ def cluster():
 def start(cluster, name, *arguments):
     with open(cluster.folder / f"{name}.log", "a", encoding="utf-8") as log:
         command = [shutil.which(name, path=cluster.environment["PATH"]), *arguments]
-        cluster.daemons[name] = subprocess.Popen(command, env=cluster.environment, stdout=log, stderr=log)
+        cluster.daemons[name] = subprocess.Popen(
+            command, cwd=cluster.folder, env=cluster.environment, stdout=log, stderr=log
+        )
 
 
 def asked(cluster, *command):
