@@ -170,8 +170,10 @@ def ended(process):
 
 
 def executed(home):
-    """{run: time of its end}"""
-    return {str(path.relative_to(home)): path.stat().st_mtime_ns for path in home.glob("build/smoke/seed*/*.ipynb")}
+    """{run: when it wrote its results}; Snakemake touches the executed copy, which comes last, but not these."""
+    runs = [(path.parent.name, path.stem) for path in home.glob("build/smoke/seed*/*.ipynb")]
+    written = "build/smoke/{}/figures/{}/results.json"
+    return {run: (home / written.format(*run)).stat().st_mtime_ns for run in runs}
 
 
 def results(home):
@@ -183,7 +185,7 @@ def results(home):
 
 def test_a_node_that_dies_costs_nothing_and_changes_nothing(cluster, checkout, tmp_path):
     cluster_home, local_home = tmp_path / "on the cluster", tmp_path / "here"
-    all_runs = {f"build/smoke/seed{seed}/{name}.ipynb" for seed in SEEDS for name in NOTEBOOKS}
+    all_runs = {(f"seed{seed}", name) for seed in SEEDS for name in NOTEBOOKS}
     process = figures(checkout, cluster_home, cluster.environment, "--seeds", *SEEDS, "--executor", "slurm")
 
     def in_the_middle():  # some jobs are finished, and another one has begun
