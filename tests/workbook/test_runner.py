@@ -352,7 +352,7 @@ def test_one_notebook_is_run_with_its_profile_and_seed_and_its_old_files_go(here
 def test_many_models_to_train_do_not_keep_processes_from_starting(here, monkeypatch):
     """Linux refuses to start a process with a variable of 128 KiB; four seeds that never ran have more models."""
 
-    def started(command, threads):
+    def started(command, *_):
         return subprocess.run(["true"], env=dict(os.environ)).returncode
 
     monkeypatch.setenv("WORKBOOK_ANNOUNCED", "")  # is set back afterwards
