@@ -14,7 +14,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # the system names no file where a disk is full
+        if error.errno is not None and error.filename is None:  # the system names no file where a disk is full
+            error.filename = str(path)
         raise
     finally:
         part.unlink(missing_ok=True)
