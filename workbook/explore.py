@@ -1,4 +1,4 @@
-"""Interactive figures: move through a latent plane, type a message.
+"""Interactive figures: move through a latent plane, type a message, draw a figure again for other numbers.
 
 JupyterLab shows widgets; a batch run shows a still figure.
 """
@@ -27,6 +27,23 @@ def typed(show: Callable[[str], Figure], message: str) -> Figure:
     import ipywidgets
 
     return _live(show, {"message": ipywidgets.Text(message, description="message", continuous_update=False)})
+
+
+def moved(show: Callable[..., Figure], **ranges: tuple[float, float, float]) -> Figure:
+    """The figure ``show(…)`` at the first of each (value, lowest, highest). In JupyterLab, sliders move them.
+
+    ``ranges`` names the arguments of ``show`` in their order; one of whole numbers moves in steps of one.
+    """
+    if not interactive():
+        return show(*(value for value, _, _ in ranges.values()))
+    import ipywidgets
+
+    controls = {}
+    for name, (value, low, high) in ranges.items():
+        whole = all(isinstance(number, int) for number in (value, low, high))
+        kind, step = (ipywidgets.IntSlider, 1) if whole else (ipywidgets.FloatSlider, (high - low) / 50)
+        controls[name] = kind(value, min=low, max=high, step=step, description=name, continuous_update=False)
+    return _live(show, controls)
 
 
 def _live(show: Callable[..., Figure], controls: dict) -> Figure:
