@@ -130,11 +130,12 @@ env: $(READY)
 
 # .ready is written last. If it is missing, an installation was interrupted, and pip takes half-installed packages for
 # complete ones: start over. If it is older than the lock file, pip updates what has changed.
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock requirements.hashes pyproject.toml
 	@$(PYTHON) workbook/tools/supported.py
 	@test -f $(READY) || $(PYTHON) -m venv --clear .venv
 	@rm -f $(READY)
 	@echo "installing the environment into .venv (one to three minutes, 2.3 GB)"
+	@$(PIP) --no-deps --require-hashes -r requirements.hashes
 	@$(PIP) -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m pip check

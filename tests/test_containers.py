@@ -62,4 +62,5 @@ def test_make_installs_the_locked_file_with_uv_if_it_is_there(there, tmp_path):
     done = subprocess.run(command, cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     installer = "uv pip install" if there else "-m pip install"
-    assert len(re.findall(rf"{installer} .*(?:-r requirements\.lock|-e \.)$", done.stdout, flags=re.M)) == 2
+    files = r"--require-hashes -r requirements\.hashes|-r requirements\.lock|-e \."
+    assert len(re.findall(rf"{installer} .*(?:{files})$", done.stdout, flags=re.M)) == 3

@@ -77,6 +77,16 @@ def test_lock_is_exact_and_free_of_machines():
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[\w.]+", line) for line in lines)
 
 
+def test_all_of_the_lock_but_torch_is_checked_by_hash():
+    lock = (ROOT / "requirements.lock").read_text("utf-8").splitlines()
+    text = (ROOT / "requirements.hashes").read_text("utf-8").replace("\\\n", " ")
+    hashed = [line.split() for line in text.splitlines() if not line.startswith("#")]
+    assert all(len(line) > 1 for line in hashed)
+    assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for line in hashed for each in line[1:])
+    versions = {normal(x) for x in lock if not x.startswith(("#", "torch==", "torchvision=="))}
+    assert {normal(line[0]) for line in hashed} == versions
+
+
 def test_every_item_belongs_to_a_planned_notebook():
     assert len({item["id"] for item in reports()["item"]}) == len(reports()["item"])
     for path in ALL:
