@@ -111,7 +111,8 @@ def _kept(
         start, known = time.perf_counter(), len(fingerprint.kept)
         _within.append(0.0)
         try:
-            with checkpoint.checkpoints(halfway, checkpoint.EVERY):
+            # the caller draws the same random numbers after it, whether this was found or computed
+            with checkpoint.checkpoints(halfway, checkpoint.EVERY), torch.random.fork_rng(devices=[]):
                 state, history = parts(function(**settings), name)
         finally:
             saved = _within.pop()

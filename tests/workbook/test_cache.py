@@ -54,6 +54,20 @@ def files():
 # --- hits and misses ---------------------------------------------------------------------------------------------
 
 
+def seeded(start):
+    torch.manual_seed(start)
+    return {"w": torch.randn(2)}, {}
+
+
+def test_what_is_drawn_after_a_kept_function_is_the_same_whether_it_ran_or_was_found():
+    def drawn():
+        torch.manual_seed(3)
+        trained("seeded", seeded, start=7)
+        return torch.randn(4).tolist()
+
+    assert drawn() == drawn()
+
+
 def test_users_who_share_a_cache_share_its_locks(log):
     trained("probe", train, log=str(log))
     assert [path.stat().st_mode & 0o777 for path in cache_dir().glob("*.lock")] == [0o666]
