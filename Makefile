@@ -1,5 +1,5 @@
 # make figures   run every notebook, rewrite figures/ and the scoreboard     make help   all targets
-# make test      lint, unit tests, every notebook in profile smoke
+# make test      lint, unit tests, and in profile smoke the notebooks that changed; make test-all: every notebook
 
 PROFILE  ?= full
 SEED     ?= 0
@@ -28,14 +28,16 @@ CLUSTER := .venv/.cluster
 # uv, where it is there, installs the same file; it reads no pip.conf
 PIP    := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 export OMP_NUM_THREADS := $(THREADS)
+export NUMBA_NUM_THREADS := $(THREADS)
 export PYTHONUTF8 := 1
 
-.PHONY: help figures test test-faults test-browser test-cluster lab site pdf student handin marks bench data env check lint verify release adopt stale clean-notebooks refresh
+.PHONY: help figures test test-all test-faults test-browser test-cluster lab site pdf student handin marks bench data env check lint verify release adopt stale clean-notebooks refresh
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make figures [PROFILE=full|smoke] [NOTEBOOK=05_gan] [RETRAIN=1] [SEED=0 | SEEDS='0 1 2'] [JOBS=cores] [THREADS=1] [EXECUTOR=slurm]"
-	@echo "make test      lint, unit tests, and every notebook in profile smoke"
+	@echo "make test      lint, unit tests, and in profile smoke the first notebook and those that changed since the clone"
+	@echo "make test-all  the same with every notebook: after a change of lib or workbook"
 	@echo "make lab [PROFILE=smoke] [FOLDER=build/student]   JupyterLab on this checkout"
 	@echo "make site      the whole book as HTML, which opens from the disk: build/site/html/index.html"
 	@echo "make pdf       the book as one PDF: build/book.pdf"
@@ -59,8 +61,13 @@ figures: data $(if $(EXECUTOR),$(CLUSTER))
 		$(if $(JOBS),--jobs $(JOBS)) --threads $(THREADS) $(if $(filter-out 0,$(RETRAIN)),--retrain) \
 		$(if $(EXECUTOR),--executor $(EXECUTOR))
 
+SMOKE = $(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 -n 2 --durations=15 -q -m "not browser and not cluster" --ignore=tests/faults
+
 test: data lint
-	@$(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 -n 2 --durations=15 -q -m "not browser and not cluster" --ignore=tests/faults tests notebooks
+	@$(SMOKE) --changed tests notebooks
+
+test-all: data lint
+	@$(SMOKE) tests notebooks
 
 test-faults: data
 	@$(BIN)/python -m pytest -q -m faults -n 2 --dist loadscope --durations=10 tests/faults

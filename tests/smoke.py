@@ -3,11 +3,13 @@
 nbval executes each notebook and compares its checked cells with the stored outputs; then test_determinism.py executes
 it again and compares what the two runs wrote, and test_processors.py executes it as on another processor, with what
 the first run trained. A notebook and its comparisons, and a file of tests, each stay together in one worker of
-pytest-xdist, the longest first. Without xdist everything runs in this process.
+pytest-xdist, the longest first. Without xdist everything runs in this process. With ``--changed`` the notebooks that
+did not change are left out.
 """
 
 import os
 import re
+import subprocess
 from functools import cache, partial
 from pathlib import Path
 
@@ -20,10 +22,12 @@ from threadpoolctl import threadpool_info
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import forked_kernel
+from workbook.paths import NOTEBOOKS, ROOT
 from workbook.tools import kernel
 
 SCRATCH = "WORKBOOK_SMOKE"  # environment variable: the folder of this test session
 LONGEST = (
+    "tests/workbook/test_runner.py",
     "12_gan_convolutional",
     "04_vae_latent20",
     "14_gan_latent_space",
@@ -52,12 +56,17 @@ def other_processor() -> dict[str, str]:
     return {"OPENBLAS_CORETYPE": "Haswell" if "Nehalem" in here else "Nehalem", "ATEN_CPU_CAPABILITY": "default"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--changed", action="store_true", help="of the notebooks, the first and those that changed")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # workers of xdist inherit the environment
         scratch = kernel.scratch()
         (Path(scratch.name) / "jupyter").mkdir()
         config.add_cleanup(scratch.cleanup)
-        os.environ |= {SCRATCH: scratch.name, "OMP_NUM_THREADS": "1", **kernel.caches()}
+        one = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "NUMBA")}  # numba sets OpenMP's threads for all others
+        os.environ |= {SCRATCH: scratch.name, **one, **kernel.caches()}
         os.environ[forked_kernel.ADDRESS] = f"{scratch.name}/first.socket"  # of tests that come before any notebook
         for seed, run in enumerate(("first", "second", "other")):
             there = other_processor() if run == "other" else {}
@@ -85,7 +94,39 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> InGroups:
     return InGroups(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def changed() -> set[str]:
+    """The first notebook, and those that differ from the branch that this one began from; all, if git knows nothing."""
+
+    def git(*command: str) -> list[str]:
+        return subprocess.check_output(["git", *command], cwd=ROOT, stderr=subprocess.DEVNULL, encoding="utf-8").split()
+
+    names = sorted(path.stem for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    try:
+        base = git("for-each-ref", "refs/remotes/origin/HEAD") and git("merge-base", "HEAD", "origin/HEAD")
+        files = git("diff", "--name-only", *(base or ["HEAD"]), "--", "notebooks")
+        files += git("ls-files", "--others", "--exclude-standard", "notebooks")
+    except (OSError, subprocess.CalledProcessError):
+        return set(names)
+    return {names[0], *(Path(file).stem for file in files)}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.option.changed:
+        terminalreporter.write_line(f"notebooks that were run: {', '.join(sorted(changed()))}; all: make test-all")
+
+
+def is_run(item: pytest.Item) -> bool:
+    """Whether this is a cell of a notebook, or a test that runs it."""
+    return isinstance(item, IPyNbCell) or item.get_closest_marker("smoke") is not None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.changed:
+        kept = changed()
+        left_out = {item for item in items if is_run(item) and group(item.nodeid) not in kept}
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+
     def order(item: pytest.Item) -> tuple:
         name = group(item.nodeid)
         return LONGEST.index(name) if name in LONGEST else len(LONGEST), name, not isinstance(item, IPyNbCell)

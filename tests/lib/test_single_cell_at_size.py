@@ -85,9 +85,11 @@ def write_files(folder, genes, cells, clustered, seed=0):
     return labels, sums, totals
 
 
-def test_the_chapter_runs_on_files_of_the_public_format(tmp_path, monkeypatch):
+@pytest.mark.smoke
+@pytest.mark.parametrize("notebook", ["03_autoencoder_single_cell"])
+def test_the_chapter_runs_on_files_of_the_public_format(notebook, tmp_path, monkeypatch):
     write_files(tmp_path, genes=1500, cells=900, clustered=700)
-    chapter, there = (NOTEBOOKS / "03_autoencoder_single_cell.ipynb").read_text("utf-8"), r"DATA / \"cells\""
+    chapter, there = (NOTEBOOKS / f"{notebook}.ipynb").read_text("utf-8"), r"DATA / \"cells\""
     assert there in chapter
     (tmp_path / "03.ipynb").write_text(chapter.replace(there, rf"DATA / \"{tmp_path}\""), "utf-8")
     monkeypatch.setenv("WORKBOOK_CACHE", str(tmp_path / "cache"))

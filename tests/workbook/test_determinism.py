@@ -50,6 +50,7 @@ def entries(results: bytes) -> dict[str, object]:
     }
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("notebook", notebooks())
 def test_same_seed_same_bytes(notebook, first, tmp_path, monkeypatch):
     second = run(notebook, tmp_path / "second", smoke.settings(notebook, "second"), monkeypatch)
@@ -58,7 +59,8 @@ def test_same_seed_same_bytes(notebook, first, tmp_path, monkeypatch):
     assert [name for name in first | second if first.get(name) != second.get(name)] == []
 
 
-@pytest.mark.parametrize("notebook", ["08_autoencoder_vs_vae"])
+@pytest.mark.smoke
+@pytest.mark.parametrize("notebook", ["00_start_here"])
 def test_forked_kernels_give_what_jupyters_own_give(notebook, first, tmp_path, monkeypatch):
     monkeypatch.setattr(local_provisioner, "launch_kernel", launcher.launch_kernel)
     settings = smoke.settings(notebook, "second") | {"WORKBOOK_CACHE": str(tmp_path / "models")}

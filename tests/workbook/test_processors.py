@@ -151,6 +151,7 @@ def trainings(folder: Path) -> list[str]:
     return json.loads((folder / "results.json").read_text("utf-8"))["trainings"]
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("notebook", CHAPTERS)
 def test_a_notebook_asks_for_the_same_trainings_on_another_processor(notebook, request, tmp_path, monkeypatch):
     """In brief; if that does not come to the same trainings, the whole notebook decides."""
