@@ -28,9 +28,11 @@ from workbook.tools import kernel
 SCRATCH = "WORKBOOK_SMOKE"  # environment variable: the folder of this test session
 LONGEST = (
     "tests/workbook/test_runner.py",
-    "12_gan_convolutional",
     "04_vae_latent20",
     "14_gan_latent_space",
+    "tests/workbook/test_exercises.py",
+    "12_gan_convolutional",
+    "tests/workbook/test_reruns.py",
 )
 
 
