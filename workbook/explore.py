@@ -29,7 +29,7 @@ def typed(show: Callable[[str], Figure], message: str) -> Figure:
     return _live(show, {"message": ipywidgets.Text(message, description="message", continuous_update=False)})
 
 
-def moved(show: Callable[..., Figure], **ranges: tuple[float, float, float]) -> Figure:
+def with_sliders(show: Callable[..., Figure], **ranges: tuple[float, float, float]) -> Figure:
     """The figure ``show(…)`` at the first of each (value, lowest, highest). In JupyterLab, sliders move them.
 
     ``ranges`` names the arguments of ``show`` in their order; one of whole numbers moves in steps of one.

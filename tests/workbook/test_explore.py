@@ -84,7 +84,7 @@ def test_a_figure_that_is_drawn_again_does_not_stay_open(monkeypatch):
 
 
 def test_sliders_in_a_batch_run():
-    assert explore.moved(title_figure, digit=(3, 0, 9), level=(0.5, 0.0, 1.0)).axes[0].get_title() == "3 0.5"
+    assert explore.with_sliders(title_figure, digit=(3, 0, 9), level=(0.5, 0.0, 1.0)).axes[0].get_title() == "3 0.5"
 
 
 def test_sliders_in_jupyterlab(monkeypatch):
@@ -93,7 +93,7 @@ def test_sliders_in_jupyterlab(monkeypatch):
     shown = []
     monkeypatch.delenv("WORKBOOK_WIDGETS")
     monkeypatch.setattr(display, "display", lambda *things, **_: shown.extend(things))
-    explore.moved(title_figure, digit=(3, 0, 9), level=(0.5, 0.0, 1.0))
+    explore.with_sliders(title_figure, digit=(3, 0, 9), level=(0.5, 0.0, 1.0))
     digit, level = shown[-1].children[0].children
     digit.value, level.value = 99, 0.52
     assert shown[-1].axes[0].get_title() == "9 0.52", "whole numbers, and never beyond the range"
