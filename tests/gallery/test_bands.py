@@ -246,8 +246,8 @@ def test_linear_gan():
     assert items["statsm231a.table-discriminator"]["value"]["parameters"] == 1_460_225
     value = items["statsm231a.q-task"]["value"]
     assert all(len(measures["variety"]) == 3 for measures in value["one epoch"].values())
-    assert all(max(value["one epoch"][name]["variety"]) < 0.2 for name in ("β₁ = 0.9", "rate 0.0002, β₁ = 0.9"))
-    assert all(1.5 < entropy < 3.2 for entropy in value["whole"]["class_entropy"])
+    assert all(max(value["one epoch"][name]["variety"]) < 0.2 for name in ("β₁ = 0.9", "β₁ = 0.9, rate 0.0002"))
+    assert all(1 < entropy < 3.2 for entropy in value["whole"]["class_entropy"])
     assert all(1 < entropy < 3 for found in value["after ten"].values() for entropy in found["class_entropy"])
 
 
