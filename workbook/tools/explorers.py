@@ -32,7 +32,6 @@ AUTOENCODER = ("16_conv_autoencoder", "conv-autoencoder")
 DENOISER = ("18_denoising_autoencoder", "denoiser", '["lowest", 0.0], ["highest", 1.0], ["clip", true]')
 TRAININGS = {  # chapter, name, losses in its history and what the page calls them
     "gan": ("05_gan", {"d_loss": "discriminator", "g_loss": "generator"}),
-    "gan-linear": ("10_dcgan", {"d_loss": "discriminator", "g_loss": "generator"}),
     "conv-autoencoder": ("16_conv_autoencoder", {"train_loss": "training", "validation_loss": "validation"}),
 }
 Layers = list[tuple]  # (name of a layer in nets.js, its weights and settings)

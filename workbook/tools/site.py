@@ -42,7 +42,7 @@ EXPLORERS = {  # page of docs/site/explore: what chapters and the landing page s
     "walk": ("walk between the digits of a GAN", ("12_gan_convolutional", "14_gan_latent_space")),
     "message": ("type a message", ("15_create_what_you_want",)),
     "spots": ("train the toy GAN in the page", ("05_gan",)),
-    "training": ("scrub through a training", ("05_gan", "09_gan_linear", "16_conv_autoencoder")),
+    "training": ("scrub through a training", ("05_gan", "16_conv_autoencoder")),
 }
 FENCE = re.compile(r"^(?P<before>[> ]*)(?P<fence>```+)(?P<kind>\w*)\n(?P<body>.*?)^(?P=before)(?P=fence)$", re.M | re.S)
 FIGURE = re.compile(r"^!\[(?P<alt>(?:\\.|[^\]\\])*)\]\((?P<file>[^)\s]+)\)\n\n\*(?P<caption>[^\n]+)\*$", re.M)
