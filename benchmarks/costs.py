@@ -1,13 +1,14 @@
 """What every notebook costs, and what many seeds would cost on many cores: ``python -m benchmarks.costs``.
 
-It reads the benchmark files of Snakemake and the seconds of trainings in figures/*/timings.json, measures
-how long Snakemake plans, simulates a list schedule, and writes docs/costs.md.
+It reads the benchmark files of Snakemake, the seconds of trainings in figures/*/timings.json and what benchmarks.ahead
+found, measures how long Snakemake plans, simulates a list schedule, and writes docs/costs.md.
 """
 
 import csv
 import heapq
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache
 
+from benchmarks import ahead
 from workbook.paths import FIGURES, RELEASED, ROOT, cache_dir, executed_notebook, results_dir
 from workbook.tools.run import SCOREBOARD, notebooks
 
@@ -57,27 +59,43 @@ def stored(models: Iterable[str]) -> float:
     return sum(place.stat().st_size for place in places if place) / 1e6
 
 
-def graph(seeds: int, apart: bool) -> dict[str, Job]:
-    """Jobs that run all notebooks with that many seeds, every model trained from nothing.
+@cache
+def met(notebook: str) -> dict[str, int]:
+    """{file: number of trainings before it that must have ended} in the order of asking, as benchmarks.ahead found.
+
+    What it does not know is taken for a chain.
+    """
+    models = trainings(notebook)
+    known = json.loads(ahead.FILE.read_text("utf-8")).get(notebook, {}) if ahead.FILE.exists() else {}
+    order = [file for file in known if file in models] + [file for file in models if file not in known]
+    return {file: min(known.get(file, place), place) for place, file in enumerate(order)}
+
+
+def graph(seeds: int, apart: bool, found: bool = False, only: str = "") -> dict[str, Job]:
+    """Jobs that run all notebooks, or ``only`` one, with that many seeds, every model trained from nothing.
 
     A model that two notebooks share is trained by the first. Trainings are jobs of their own if ``apart``, else a
-    notebook trains its own one after the other.
+    notebook trains its own one after the other. With ``found``, none begins before ``workbook.beside`` finds it.
     """
     jobs: dict[str, Job] = {}
     for seed in range(seeds):
         trained: set[str] = set()
-        for name in notebooks():
+        for name in [only] if only else notebooks():
             run = measured(name, "full") or {"s": 0.0}
             models = trainings(name)
             new = {file: seconds for file, seconds in models.items() if file not in trained}
             trained |= new.keys()
             if apart:
-                jobs |= {f"{seed} {file}": (seconds, []) for file, seconds in new.items()}
+                order = list(met(name)) if found else list(models)
+                for file in filter(new.__contains__, order):
+                    before = order[: met(name)[file]] if found else []
+                    jobs[f"{seed} {file}"] = (new[file], [f"{seed} {other}" for other in before])
                 jobs[f"{seed} {name}"] = (run["s"], [f"{seed} {file}" for file in models])
             else:
                 jobs[f"{seed} {name}"] = (run["s"] + sum(new.values()), [])
-        before = [f"{seed} {name}" for name in notebooks() if name != SCOREBOARD]
-        jobs[f"{seed} {SCOREBOARD}"] = (jobs[f"{seed} {SCOREBOARD}"][0], before)
+        if not only:
+            before = [f"{seed} {name}" for name in notebooks() if name != SCOREBOARD]
+            jobs[f"{seed} {SCOREBOARD}"] = (jobs[f"{seed} {SCOREBOARD}"][0], before)
     return jobs
 
 
@@ -91,25 +109,34 @@ def tails(jobs: dict[str, Job]) -> dict[str, float]:
     return tail
 
 
-def makespan(jobs: dict[str, Job], cores: int) -> float:
-    """Seconds until all jobs have ended, if a free core always takes the ready job with the most behind it."""
+def makespan(jobs: dict[str, Job], cores: int, as_asked: bool = False) -> float:
+    """Seconds until all jobs have ended, if a free core always takes the ready job with the most behind it.
+
+    If ``as_asked``, it takes the one that was ready first, by lot where several were.
+    """
     tail, waiting, followers = tails(jobs), {name: len(needs) for name, (_, needs) in jobs.items()}, defaultdict(list)
     for name, (_, needs) in jobs.items():
         for need in needs:
             followers[need].append(name)
-    ready = [(-tail[name], name) for name, left in waiting.items() if not left]
-    heapq.heapify(ready)
+    lots = random.Random(0)
     running: list[tuple[float, str]] = []
     now = 0.0
+    ready: list[tuple[float, float, str]] = []
+
+    def queue(name: str) -> None:
+        heapq.heappush(ready, (now, lots.random(), name) if as_asked else (-tail[name], 0.0, name))
+
+    for name in (name for name, left in waiting.items() if not left):
+        queue(name)
     while ready or running:
         while ready and len(running) < cores:
-            name = heapq.heappop(ready)[1]
+            *_, name = heapq.heappop(ready)
             heapq.heappush(running, (now + jobs[name][0], name))
         now, ended = heapq.heappop(running)
         for name in followers[ended]:
             waiting[name] -= 1
             if not waiting[name]:
-                heapq.heappush(ready, (-tail[name], name))
+                queue(name)
     return now
 
 
@@ -152,14 +179,26 @@ def table(head: str, rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [names, rule, *rows])
 
 
-def predicted(apart: bool) -> list[list[str]]:
+def predicted(apart: bool, found: bool = False) -> list[list[str]]:
     """One row for each number of seeds: wall time on each number of cores, and how much of these is used."""
     rows = []
-    for seeds in SEEDS:
-        jobs = graph(seeds, apart)
+    for seeds in SEEDS[:2] if found else SEEDS:
+        jobs = graph(seeds, apart, found)
         work = sum(seconds for seconds, _ in jobs.values())
-        times = [(cores, makespan(jobs, cores)) for cores in CORES]
+        times = [(cores, makespan(jobs, cores, as_asked=found)) for cores in CORES]
         rows.append([str(seeds), *(f"{long(wall)} ({work / wall / cores:.0%})" for cores, wall in times)])
+    return rows
+
+
+def found_rows() -> list[list[str]]:
+    """One row for each notebook that trains: how much is found at once, and its wall time alone on 32 cores."""
+    rows = []
+    for name in filter(trainings, notebooks()):
+        seconds, before = trainings(name), met(name)
+        at_once = sum(spent for file, spent in seconds.items() if not before[file]) / (sum(seconds.values()) or 1)
+        alone = [graph(1, True, found, name) for found in (True, False)]
+        walls = [sum(spent for spent, _ in alone[0].values()), *(makespan(jobs, 32, True) for jobs in alone)]
+        rows.append([name, str(len(set(before.values()))), f"{at_once:.0%}", *map(long, walls)])
     return rows
 
 
@@ -216,6 +255,24 @@ One job for each notebook and seed:
 One job for each training, and for each notebook and seed:
 
 {table(head, predicted(apart=True))}
+
+## Trainings beside each other
+
+`make figures` trains models of one notebook beside each other (`workbook/beside.py`), as far as they are found before \
+the notebook asks for them. `python -m benchmarks.ahead` runs each notebook with all models trained, and notes which \
+one would have been found when. With that, and with a free core taking what was found first:
+
+{table(head, predicted(apart=True, found=True))}
+
+One notebook alone. "Rounds" is how often it comes to a model that nobody has found yet: between two rounds, a choice \
+depends on what was trained. The last column has no such limit.
+
+{
+        table(
+            "notebook | rounds | of its training, found at once | one core | 32 cores | 32 cores, all found at once",
+            found_rows(),
+        )
+    }
 
 ## What breaks first
 

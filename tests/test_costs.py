@@ -33,6 +33,31 @@ def test_a_shared_model_is_trained_once_and_the_scoreboard_comes_last(monkeypatc
         assert list(jobs)[-1] == f"0 {costs.SCOREBOARD}"
 
 
+def test_a_training_begins_when_it_is_found_and_what_is_not_known_is_a_chain(monkeypatch, tmp_path):
+    models = {"m": 4.0, "n": 2.0, "o": 3.0, "unknown": 5.0}
+    (tmp_path / "ahead.json").write_text('{"01_a": {"o": 0, "n": 0, "m": 1, "gone": 0}}')
+    monkeypatch.setattr(costs.ahead, "FILE", tmp_path / "ahead.json")
+    monkeypatch.setattr(costs, "trainings", lambda name: models)
+    monkeypatch.setattr(costs, "measured", lambda name, profile: {"s": 1.0, "mb": 1.0})
+    costs.met.cache_clear()
+    jobs = costs.graph(1, True, True, "01_a")
+    assert {name: needs for name, (_, needs) in jobs.items() if name != "0 01_a"} == {
+        "0 o": [],
+        "0 n": [],
+        "0 m": ["0 o"],
+        "0 unknown": ["0 o", "0 n", "0 m"],
+    }
+    assert costs.makespan(jobs, 8) == 3 + 4 + 5 + 1
+    costs.met.cache_clear()
+
+
+def test_as_asked_a_core_takes_what_was_ready_first():
+    jobs = {"a": (1.0, []), "b": (1.0, []), "c": (9.0, ["a"]), "d": (1.0, [])}
+    assert costs.makespan(jobs, 1, as_asked=True) == 12
+    assert costs.makespan(jobs, 2) == 10
+    assert costs.makespan(jobs, 2, as_asked=True) in (10, 11)
+
+
 def test_the_document_has_a_row_for_every_notebook():
     text = (ROOT / "docs/costs.md").read_text("utf-8")
     assert re.findall(r"^\| (\d\d_\w+) \|", text, flags=re.M) == notebooks()

@@ -29,7 +29,7 @@ from safetensors.torch import load, save
 from lib import compute
 from lib.atomic import write_atomic
 from lib.training import checkpoint
-from workbook import fingerprint
+from workbook import beside, fingerprint
 from workbook.fingerprint import Edited, describe, digest
 from workbook.paths import RELEASED, cache_dir
 
@@ -94,6 +94,9 @@ def _kept(
         found = _released(path.name)
     if _enough(found, keep):
         return _use(path.name, found, found[1]["seconds"])
+    if beside.looks_ahead:
+        unknown = beside.ask(path, lambda: _kept(name, function, parts, keep, settings))
+        return ({} if parts is _measurement else unknown), unknown
     _say_if_unannounced(path.name)
     for file, what in changed.items():
         print(f"{file} is out of date: {what}; training it again", file=sys.stderr)
@@ -109,14 +112,15 @@ def _kept(
         if halfway.exists():
             print(f"{name}: resuming from a checkpoint", file=sys.stderr)
         start, known = time.perf_counter(), len(fingerprint.kept)
-        _within.append(0.0)
-        try:
-            # the caller draws the same random numbers after it, whether this was found or computed
-            with checkpoint.checkpoints(halfway, checkpoint.EVERY), torch.random.fork_rng(devices=[]):
-                state, history = parts(function(**settings), name)
-        finally:
-            saved = _within.pop()
-            del fingerprint.kept[known:]  # the results inside it, which nobody asks for if this one is found
+        with beside.helped(not _within):
+            _within.append(0.0)
+            try:
+                # the caller draws the same random numbers after it, whether this was found or computed
+                with checkpoint.checkpoints(halfway, checkpoint.EVERY), torch.random.fork_rng(devices=[]):
+                    state, history = parts(function(**settings), name)
+            finally:
+                saved = _within.pop()
+                del fingerprint.kept[known:]  # the results inside it, which nobody asks for if this one is found
         keep = None if parts is _measurement else keep  # of a measurement, everything
         about |= {
             "name": name,

@@ -7,6 +7,7 @@ The kernel reads no startup file or configuration of IPython and no matplotlibrc
 import difflib
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from workbook.paths import HOME, ROOT
+from workbook.tools import machine
 
 LONGEST_SOCKET = 100  # letters in the path of a socket; the system allows 107
 GRACE = 1.5  # seconds that an interrupted cell has to write a checkpoint
@@ -74,6 +76,20 @@ def scratch() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="wb-", dir=next(iter(short), None))
 
 
+def slots(folder: Path, jobs: int, threads: int) -> dict[str, str]:
+    """Environment variables with which about so many processes train at a time (``workbook.beside``).
+
+    There are none with several threads, which a fork would not stand, or if it would take part in a shared search.
+    """
+    if threads > 1 or os.environ.get("OPTUNA_STORAGE"):
+        return {}
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for number in range(jobs):
+        (folder / str(number)).touch()
+    return {"WORKBOOK_SLOTS": str(folder)}
+
+
 def sockets(folder: Path) -> dict[str, str]:
     """How to reach a kernel: files in ``folder`` or, where that path is too long for sockets, TCP ports.
 
@@ -107,6 +123,10 @@ def execute(path: Path, copy: Path, parameters: dict[str, Any], out: Path) -> No
             kernels.append(self)
 
     with scratch() as name, _set(environment(out, Path(name))), _interrupting(kernels, begun):
+        os.environ["WORKBOOK_NOTEBOOK"] = str(path)
+        if "WORKBOOK_SLOTS" not in os.environ:
+            threads = int(os.environ.get("WORKBOOK_THREADS", "1"))
+            os.environ |= slots(Path(name) / "slots", machine.whole_machine(1), threads)
         try:
             papermill().execute_notebook(
                 str(path),
@@ -150,7 +170,7 @@ def _interrupting(kernels: list, begun: list) -> Iterator[None]:
 
     def send(number: int) -> None:
         with suppress(ProcessLookupError):
-            os.kill(kernels[0].provisioner.pid, number)
+            os.killpg(kernels[0].provisioner.pid, number)  # with its workers
 
     def end() -> BaseException:
         return KeyboardInterrupt() if received[0] == signal.SIGINT else SystemExit(128 + received[0])

@@ -15,8 +15,9 @@ def whole_machine(threads: int) -> int:
 def cores() -> int:
     """The number of whole cores that this process may use, at least 1."""
     affine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    granted = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or affine  # of a job
     shares = [int(quota) / int(period) for quota, period in _limits("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")]
-    return max(1, int(min([affine, *shares])))
+    return max(1, int(min([affine, int(granted), *shares])))
 
 
 def memory() -> int:

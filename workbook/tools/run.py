@@ -236,6 +236,8 @@ def run_figures(
                     announced if len(announced) < 100_000 else "*"
                 )  # Linux allows 128 KiB
             sys.stdout.flush()
+            if not executor:  # a job of a cluster has its own
+                os.environ |= kernel.slots(BUILD / ".slots", jobs, threads)
             command = [*_snakemake(profile, seeds, targets, retrain, jobs, threads, executor), "--quiet", "all"]
             code = _until_it_ends(command, threads, signal.SIGINT if executor else signal.SIGTERM)
         else:

@@ -1,0 +1,91 @@
+"""Which trainings ``workbook.beside`` finds when, in all notebooks or in those that are named: ``-m benchmarks.ahead``.
+
+Every model must be trained already. The notebook runs with them as if each were trained on the spot. Whenever it comes
+to one that nobody has met, a process looks ahead, to which all that the notebook has not asked for is unknown. So FILE
+has, in the order of asking, {notebook: {file: number of trainings that must have ended before somebody can begin it}},
+and "in vain" the models that nobody asks for in the end.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from workbook.paths import NOTEBOOKS, ROOT
+
+FILE = ROOT / "benchmarks/ahead.json"
+
+
+def found(notebook: str) -> dict[str, Any]:
+    """What FILE has of this notebook. Runs it in this process."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from workbook import beside, cache
+
+    order: dict[str, int] = {}
+    met: dict[str, int] = {}
+    use, read, released = cache._use, cache._read, cache._released
+    sink, source = os.pipe()
+
+    def asked(file: str, *rest: Any) -> Any:
+        if not beside.looks_ahead and not cache._within and file not in order:
+            if file not in met:
+                beside._look_ahead(None)
+                os.waitpid(beside._scout, 0)
+                beside._scout = 0
+                os.write(source, b"\n")
+                for name in [file, *_lines(sink)]:
+                    met.setdefault(name, len(order))
+            order[file] = met[file]
+        return use(file, *rest)
+
+    def log(path: Path, _: Any) -> Any:
+        os.write(source, f"{path.name}\n".encode())
+        return beside.UNKNOWN
+
+    def known(file: str) -> bool:
+        return not beside.looks_ahead or file in order
+
+    cache._use, beside.ask, beside._free_slot = asked, log, lambda: os.open(os.devnull, os.O_RDWR)
+    cache._read = lambda path, *a, **k: read(path, *a, **k) if known(path.name) else None
+    cache._released = lambda file: released(file) if known(file) else None
+    os.environ["WORKBOOK_NOTEBOOK"] = str(NOTEBOOKS / f"{notebook}.ipynb")
+    shell = InteractiveShell.instance()
+    for cell in json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text("utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            shell.run_cell("".join(cell["source"]), store_history=True).raise_error()
+    return order | {"in vain": sorted(met.keys() - order)}
+
+
+def _lines(sink: int) -> list[str]:
+    """The lines that were written to a pipe before an empty one."""
+    text = b""
+    while text != b"\n" and not text.endswith(b"\n\n"):
+        text += os.read(sink, 65536)
+    return text.decode().split()
+
+
+def main() -> None:
+    """Bring FILE up to date; a notebook runs in a process of its own."""
+    from workbook.tools.run import notebooks
+
+    kept = json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
+    for notebook in sys.argv[1:] or notebooks():
+        sink, source = os.pipe()
+        if not os.fork():
+            with tempfile.TemporaryDirectory() as out:
+                os.environ |= {"WORKBOOK_OUT": out, "WORKBOOK_PROGRESS": "lines", "WORKBOOK_WIDGETS": "off"}
+                os.environ |= {"MPLBACKEND": "agg", "WORKBOOK_PROFILE": "full"}
+                os.write(source, json.dumps(found(notebook)).encode())
+            os._exit(0)
+        os.close(source)
+        with open(sink, "rb") as pipe:
+            kept[notebook] = json.loads(pipe.read())
+        os.wait()
+        FILE.write_text(json.dumps(dict(sorted(kept.items())), indent=0) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
