@@ -13,13 +13,14 @@ from workbook import beside, cache
 TRAINS = (
     RECORD
     + """
-import time
+import sys, time
 import torch
 from workbook.cache import cached, trained
 
 def log(*what):
     with open("log.txt", "a") as file:
         print(os.getpid(), "WORKBOOK_SLOTS" in os.environ, *what, file=file, flush=True)
+    print("at", *what, file=sys.stderr)
 
 def measure(n, by=0):
     HOOK
@@ -106,31 +107,44 @@ def test_only_free_slots_are_used(alone, beside_another):
     assert len([what for _, own, what in logged(beside_another) if not own]) > 1
 
 
+def printed(folder, stream):
+    executed = json.loads((folder / "build/smoke/seed0/30_one.ipynb").read_text())
+    outputs = [output for cell in executed["cells"] for output in cell.get("outputs", [])]
+    return "".join("".join(output["text"]) for output in outputs if output.get("name") == stream)
+
+
 def test_who_looks_ahead_prints_and_writes_nothing(beside_another):
     assert (beside_another / "written.txt").read_text() == "3 3 "
-    executed = json.loads((beside_another / "build/smoke/seed0/30_one.ipynb").read_text())
-    printed = [output["text"] for cell in executed["cells"] for output in cell.get("outputs", []) if "text" in output]
-    assert "".join(map("".join, printed)) == "the best is 3\n"
+    assert printed(beside_another, "stdout") == "the best is 3\n"
+
+
+def test_what_workers_say_stands_in_the_notebook_that_asked_for_them(tmp_path):
+    folder = make_checkout(tmp_path / "copy", n30_one=code())
+    done = figures(folder, "--profile", "smoke", "--jobs", "4")
+    assert sum(not own for _, own, _ in logged(folder)) > 1
+    for what in TRAININGS:
+        assert printed(folder, "stderr").count(f"at {what}\n") == done.output.count(f"at {what}\n") == 1
 
 
 def test_a_training_that_fails_beside_fails_its_notebook_alone_with_its_own_message(tmp_path):
-    failing = code("assert n != 2, 'two is too much'")
+    failing = code("n != 2 or log('fails'); assert n != 2, 'two is too much'")
     folder = make_checkout(tmp_path / "copy", n30_one=failing, n31_other=code().replace('"probe"', '"others"'))
     done = figures(folder, "--profile", "smoke", "--jobs", "4")
     assert done.code == 1
     assert "30_one: cell [3] under “The section” stopped with AssertionError: two is too much" in done.output
+    assert done.output.count("AssertionError") == 1
+    assert [own for _, own, what in logged(folder) if what == "fails"] == [False, True]
     assert results(folder, "31_other")
     assert not results(folder)
 
 
 def test_what_a_killed_worker_left_is_trained_by_the_notebook(tmp_path, alone):
-    folder = make_checkout(
-        tmp_path / "copy", n30_one=code('"WORKBOOK_SLOTS" in os.environ or n != 1 or os.kill(os.getpid(), 9)')
-    )
+    hook = "'WORKBOOK_SLOTS' in os.environ or n != 1 or log('killed') or os.kill(os.getpid(), 9)"
+    folder = make_checkout(tmp_path / "copy", n30_one=code(hook))
     done = figures(folder, "--profile", "smoke", "--jobs", "4")
     assert not done.code, done.output
-    assert results(folder)["results.json"] == results(alone)["results.json"]
-    assert [own for _, own, what in logged(folder) if what == "measure 1 0"] == [True]
+    assert results(folder) == results(alone)
+    assert [own for _, own, what in logged(folder) if what in ("killed", "measure 1 0")] == [False, True]
 
 
 def test_ctrl_c_reaches_workers_and_none_outlives_its_notebook(tmp_path):
