@@ -1,9 +1,9 @@
-"""Which trainings ``workbook.beside`` finds when, in all notebooks or in those that are named: ``-m benchmarks.ahead``.
+"""How far ahead ``workbook.beside`` looks, in all notebooks or in those that are named: ``python -m benchmarks.ahead``.
 
-Every model must be trained already. The notebook runs with them as if each were trained on the spot. Whenever it comes
-to one that nobody has met, a process looks ahead, to which all that the notebook has not asked for is unknown. So FILE
-has, in the order of asking, {notebook: {file: number of trainings that must have ended before somebody can begin it}},
-and "in vain" the models that nobody asks for in the end.
+Every notebook runs in profile smoke, in which it asks for the same models in the same order, of fewer seeds, as if each
+were trained on the spot. Whenever it comes to one that nobody has met, a new round begins: a process looks ahead, to
+which all that the notebook has not asked for is unknown. FILE then has, for each name of its models, in which round
+each of them was met, and "in vain" the models that nobody asks for in the end.
 """
 
 import json
@@ -28,10 +28,12 @@ def found(notebook: str) -> dict[str, Any]:
 
     order: dict[str, int] = {}
     met: dict[str, int] = {}
+    rounds = 0
     use, read, released = cache._use, cache._read, cache._released
     sink, source = os.pipe()
 
     def asked(file: str, *rest: Any) -> Any:
+        nonlocal rounds
         if not beside.looks_ahead and not cache._within and file not in order:
             if file not in met:
                 beside._look_ahead(None)
@@ -39,7 +41,8 @@ def found(notebook: str) -> dict[str, Any]:
                 beside._scout = 0
                 os.write(source, b"\n")
                 for name in [file, *_lines(sink)]:
-                    met.setdefault(name, len(order))
+                    met.setdefault(name, rounds)
+                rounds += 1
             order[file] = met[file]
         return use(file, *rest)
 
@@ -59,7 +62,10 @@ def found(notebook: str) -> dict[str, Any]:
     for cell in json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text("utf-8"))["cells"]:
         if cell["cell_type"] == "code":
             shell.run_cell("".join(cell["source"]), store_history=True).raise_error()
-    return order | {"in vain": sorted(met.keys() - order)}
+    by_name: dict[str, Any] = {}
+    for file, number in order.items():
+        by_name.setdefault(file.rpartition("-")[0], []).append(number)
+    return by_name | {"in vain": sorted(met.keys() - order)}
 
 
 def _lines(sink: int) -> list[str]:
@@ -80,14 +86,14 @@ def main() -> None:
         if not os.fork():
             with tempfile.TemporaryDirectory() as out:
                 os.environ |= {"WORKBOOK_OUT": out, "WORKBOOK_PROGRESS": "lines", "WORKBOOK_WIDGETS": "off"}
-                os.environ |= {"MPLBACKEND": "agg", "WORKBOOK_PROFILE": "full"}
+                os.environ |= {"MPLBACKEND": "agg", "WORKBOOK_PROFILE": "smoke"}
                 os.write(source, json.dumps(found(notebook)).encode())
             os._exit(0)
         os.close(source)
         with open(sink, "rb") as pipe:
             kept[notebook] = json.loads(pipe.read())
         os.wait()
-        FILE.write_text(json.dumps(dict(sorted(kept.items())), indent=0) + "\n", "utf-8")
+        FILE.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

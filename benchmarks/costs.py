@@ -60,22 +60,29 @@ def stored(models: Iterable[str]) -> float:
 
 
 @cache
-def met(notebook: str) -> dict[str, int]:
-    """{file: number of trainings before it that must have ended} in the order of asking, as benchmarks.ahead found.
+def rounds(notebook: str) -> dict[str, int]:
+    """{file: in which round it is met} of a notebook's models, as benchmarks.ahead found in profile smoke.
 
-    What it does not know is taken for a chain.
+    Where there are more models of a name here than there, the rounds are spread over them. A notebook that it did not
+    run is taken for a chain.
     """
     models = trainings(notebook)
-    known = json.loads(ahead.FILE.read_text("utf-8")).get(notebook, {}) if ahead.FILE.exists() else {}
-    order = [file for file in known if file in models] + [file for file in models if file not in known]
-    return {file: min(known.get(file, place), place) for place, file in enumerate(order)}
+    known = json.loads(ahead.FILE.read_text("utf-8")).get(notebook) if ahead.FILE.exists() else None
+    if known is None:
+        return {file: place for place, file in enumerate(models)}
+    found = {}
+    for name in dict.fromkeys(file.rpartition("-")[0] for file in models):
+        files = [file for file in models if file.rpartition("-")[0] == name]
+        there = known.get(name, [0])
+        found |= {file: there[place * len(there) // len(files)] for place, file in enumerate(files)}
+    return found
 
 
 def graph(seeds: int, apart: bool, found: bool = False, only: str = "") -> dict[str, Job]:
     """Jobs that run all notebooks, or ``only`` one, with that many seeds, every model trained from nothing.
 
     A model that two notebooks share is trained by the first. Trainings are jobs of their own if ``apart``, else a
-    notebook trains its own one after the other. With ``found``, none begins before ``workbook.beside`` finds it.
+    notebook trains its own one after the other. With ``found``, a round of ``workbook.beside`` waits for those before.
     """
     jobs: dict[str, Job] = {}
     for seed in range(seeds):
@@ -86,10 +93,10 @@ def graph(seeds: int, apart: bool, found: bool = False, only: str = "") -> dict[
             new = {file: seconds for file, seconds in models.items() if file not in trained}
             trained |= new.keys()
             if apart:
-                order = list(met(name)) if found else list(models)
-                for file in filter(new.__contains__, order):
-                    before = order[: met(name)[file]] if found else []
-                    jobs[f"{seed} {file}"] = (new[file], [f"{seed} {other}" for other in before])
+                met = rounds(name) if found else dict.fromkeys(models, 0)
+                for file in sorted(new, key=met.__getitem__):
+                    before = [f"{seed} {other}" for other in models if met[other] < met[file]]
+                    jobs[f"{seed} {file}"] = (new[file], before)
                 jobs[f"{seed} {name}"] = (run["s"], [f"{seed} {file}" for file in models])
             else:
                 jobs[f"{seed} {name}"] = (run["s"] + sum(new.values()), [])
@@ -194,11 +201,11 @@ def found_rows() -> list[list[str]]:
     """One row for each notebook that trains: how much is found at once, and its wall time alone on 32 cores."""
     rows = []
     for name in filter(trainings, notebooks()):
-        seconds, before = trainings(name), met(name)
-        at_once = sum(spent for file, spent in seconds.items() if not before[file]) / (sum(seconds.values()) or 1)
+        seconds, met = trainings(name), rounds(name)
+        at_once = sum(spent for file, spent in seconds.items() if not met[file]) / (sum(seconds.values()) or 1)
         alone = [graph(1, True, found, name) for found in (True, False)]
         walls = [sum(spent for spent, _ in alone[0].values()), *(makespan(jobs, 32, True) for jobs in alone)]
-        rows.append([name, str(len(set(before.values()))), f"{at_once:.0%}", *map(long, walls)])
+        rows.append([name, str(max(met.values()) + 1), f"{at_once:.0%}", *map(long, walls)])
     return rows
 
 
@@ -258,18 +265,18 @@ One job for each training, and for each notebook and seed:
 
 ## Trainings beside each other
 
-`make figures` trains models of one notebook beside each other (`workbook/beside.py`), as far as they are found before \
-the notebook asks for them. `python -m benchmarks.ahead` runs each notebook with all models trained, and notes which \
-one would have been found when. With that, and with a free core taking what was found first:
+`make figures` trains models of one notebook beside each other (`workbook/beside.py`), as far as they are met before \
+the notebook asks for them. `python -m benchmarks.ahead` notes in which round each is met, in profile smoke. A round \
+begins where the notebook comes to a model that nobody has met, mostly because a choice depended on what was trained. \
+If each round waits for the whole one before, which is more than it must, and a free core takes what was met first:
 
 {table(head, predicted(apart=True, found=True))}
 
-One notebook alone. "Rounds" is how often it comes to a model that nobody has found yet: between two rounds, a choice \
-depends on what was trained. The last column has no such limit.
+One notebook alone; the last column is without rounds.
 
 {
         table(
-            "notebook | rounds | of its training, found at once | one core | 32 cores | 32 cores, all found at once",
+            "notebook | rounds | of its training, in the first | one core | 32 cores | 32 cores, all at once",
             found_rows(),
         )
     }

@@ -33,22 +33,17 @@ def test_a_shared_model_is_trained_once_and_the_scoreboard_comes_last(monkeypatc
         assert list(jobs)[-1] == f"0 {costs.SCOREBOARD}"
 
 
-def test_a_training_begins_when_it_is_found_and_what_is_not_known_is_a_chain(monkeypatch, tmp_path):
-    models = {"m": 4.0, "n": 2.0, "o": 3.0, "unknown": 5.0}
-    (tmp_path / "ahead.json").write_text('{"01_a": {"o": 0, "n": 0, "m": 1, "gone": 0}}')
+def test_a_round_waits_for_those_before_and_what_was_not_run_is_a_chain(monkeypatch, tmp_path):
+    models = {"m-1": 4.0, "m-2": 2.0, "m-3": 2.0, "n-1": 3.0, "new-1": 1.0}
+    (tmp_path / "ahead.json").write_text('{"01_a": {"m": [0, 1], "n": [2], "in vain": []}}')
     monkeypatch.setattr(costs.ahead, "FILE", tmp_path / "ahead.json")
     monkeypatch.setattr(costs, "trainings", lambda name: models)
     monkeypatch.setattr(costs, "measured", lambda name, profile: {"s": 1.0, "mb": 1.0})
-    costs.met.cache_clear()
-    jobs = costs.graph(1, True, True, "01_a")
-    assert {name: needs for name, (_, needs) in jobs.items() if name != "0 01_a"} == {
-        "0 o": [],
-        "0 n": [],
-        "0 m": ["0 o"],
-        "0 unknown": ["0 o", "0 n", "0 m"],
-    }
-    assert costs.makespan(jobs, 8) == 3 + 4 + 5 + 1
-    costs.met.cache_clear()
+    costs.rounds.cache_clear()
+    assert costs.rounds("01_a") == {"m-1": 0, "m-2": 0, "m-3": 1, "n-1": 2, "new-1": 0}
+    assert costs.makespan(costs.graph(1, True, True, "01_a"), 8) == 4 + 2 + 3 + 1
+    assert costs.makespan(costs.graph(1, True, True, "02_b"), 8) == sum(models.values()) + 1
+    costs.rounds.cache_clear()
 
 
 def test_as_asked_a_core_takes_what_was_ready_first():

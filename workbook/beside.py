@@ -34,6 +34,7 @@ _scout = 0  # the last process that this one let look ahead
 _alive: tuple[int, int] | None = None  # a pipe whose second end only the notebook's process holds
 _slot: int | None = None  # of the process that looks ahead, for its next worker
 _asked: set[str] = set()  # the models that it has met
+_terminal = 2  # the file descriptor of the standard error of the notebook's process
 _limits: tuple[int, int] = (0, 0)  # of the size of files that the notebook's process may write
 
 
@@ -106,7 +107,7 @@ def _free_slot() -> int | None:
 
 def _look_ahead(own: int | None) -> None:
     """Fork a process that looks ahead, unless one still does or no slot is free. ``own`` is the slot of this one."""
-    global _scout, _alive, _slot, _limits, looks_ahead
+    global _scout, _alive, _slot, _limits, _terminal, looks_ahead
     if (_scout and os.waitpid(_scout, os.WNOHANG) == (0, 0)) or (slot := _free_slot()) is None:
         return
     _alive = _alive or os.pipe()
@@ -124,6 +125,7 @@ def _look_ahead(own: int | None) -> None:
         _limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, _limits[1]))
         looks_ahead, _slot = True, slot
+        _terminal = getattr(sys.stderr, "_original_stdstream_copy", 2)  # where ipykernel keeps it
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
         scope = vars(sys.modules["__main__"])
         if "get_ipython" in scope:
@@ -135,7 +137,7 @@ def _look_ahead(own: int | None) -> None:
 
 
 def _work(train: Callable[[], Any]) -> NoReturn:
-    """What a worker does: train, show progress where the notebook shows it, and end."""
+    """What a worker does: train, show progress where the run does, and end."""
     global looks_ahead
     try:
         import resource
@@ -143,7 +145,7 @@ def _work(train: Callable[[], Any]) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_FSIZE, _limits)
         looks_ahead = False
         del os.environ["WORKBOOK_SLOTS"]  # no further help
-        sys.stderr = open(2, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115, the kernel reads it
+        sys.stderr = open(_terminal, "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115
         signal.signal(signal.SIGINT, signal.default_int_handler)
         _end_with_the_notebook()
         train()
