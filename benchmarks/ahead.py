@@ -93,7 +93,8 @@ def main() -> None:
         with open(sink, "rb") as pipe:
             kept[notebook] = json.loads(pipe.read())
         os.wait()
-        FILE.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n", "utf-8")
+        lines = [f"{json.dumps(name)}: {json.dumps(of)}" for name, of in sorted(kept.items())]
+        FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
 
 
 if __name__ == "__main__":
