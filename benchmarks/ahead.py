@@ -18,6 +18,11 @@ from workbook.paths import NOTEBOOKS, ROOT
 FILE = ROOT / "benchmarks/ahead.json"
 
 
+def stored() -> dict[str, Any]:
+    """What FILE has."""
+    return json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
+
+
 def found(notebook: str) -> dict[str, Any]:
     """What FILE has of this notebook. Runs it in this process."""
     from IPython.core.interactiveshell import InteractiveShell
@@ -80,7 +85,7 @@ def main() -> None:
     """Bring FILE up to date; a notebook runs in a process of its own."""
     from workbook.tools.run import notebooks
 
-    kept = json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
+    kept = stored()
     for notebook in sys.argv[1:] or notebooks():
         sink, source = os.pipe()
         if not os.fork():

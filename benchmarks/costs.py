@@ -67,7 +67,7 @@ def rounds(notebook: str) -> dict[str, int]:
     run is taken for a chain.
     """
     models = trainings(notebook)
-    known = json.loads(ahead.FILE.read_text("utf-8")).get(notebook) if ahead.FILE.exists() else None
+    known = ahead.stored().get(notebook)
     if known is None:
         return {file: place for place, file in enumerate(models)}
     found = {}
@@ -205,7 +205,8 @@ def found_rows() -> list[list[str]]:
         at_once = sum(spent for file, spent in seconds.items() if not met[file]) / (sum(seconds.values()) or 1)
         alone = [graph(1, True, found, name) for found in (True, False)]
         walls = [sum(spent for spent, _ in alone[0].values()), *(makespan(jobs, 32, True) for jobs in alone)]
-        rows.append([name, str(max(met.values()) + 1), f"{at_once:.0%}", *map(long, walls)])
+        number = str(max(met.values()) + 1) if name in ahead.stored() else "not run"
+        rows.append([name, number, f"{at_once:.0%}", *map(long, walls)])
     return rows
 
 

@@ -126,7 +126,7 @@ def _look_ahead(own: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, _limits[1]))
         looks_ahead, _slot = True, slot
         _terminal = getattr(sys.stderr, "_original_stdstream_copy", 2)  # where ipykernel keeps it
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         scope = vars(sys.modules["__main__"])
         if "get_ipython" in scope:
             scope["get_ipython"]().display_pub.publish = lambda *_, **__: None

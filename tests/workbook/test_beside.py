@@ -54,7 +54,7 @@ def code(hook="pass"):
 
 def logged(folder):
     """(process, whether it is the notebook's, what) of each training."""
-    lines = [line.split(" ", 2) for line in (folder / "log.txt").read_text().splitlines()]
+    lines = [line.split(" ", 2) for line in (folder / "log.txt").read_text("utf-8").splitlines()]
     return [(int(pid), own == "True", what) for pid, own, what in lines]
 
 
@@ -108,8 +108,8 @@ def test_only_free_slots_are_used(alone, beside_another):
 
 
 def test_who_looks_ahead_prints_and_writes_nothing(beside_another):
-    assert (beside_another / "written.txt").read_text() == "3 3 "
-    executed = json.loads((beside_another / "build/smoke/seed0/30_one.ipynb").read_text())
+    assert (beside_another / "written.txt").read_text("utf-8") == "3 3 "
+    executed = json.loads((beside_another / "build/smoke/seed0/30_one.ipynb").read_text("utf-8"))
     outputs = [output for cell in executed["cells"] for output in cell.get("outputs", [])]
     printed = ["".join(output["text"]) for output in outputs if output.get("name") == "stdout"]
     assert "".join(printed) == "the best is 3\n"
@@ -175,7 +175,7 @@ def test_ctrl_c_reaches_workers_and_none_outlives_its_notebook(tmp_path):
 def running(pid):
     """Whether a process still runs; a zombie does not."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
