@@ -266,9 +266,10 @@ One job for each training, and for each notebook and seed:
 
 ## Trainings beside each other
 
-`make figures` trains models of one notebook beside each other (`workbook/beside.py`), as far as they are met before \
-the notebook asks for them. `python -m benchmarks.ahead` notes in which round each is met, in profile smoke. A round \
-begins where the notebook comes to a model that nobody has met, mostly because a choice depended on what was trained. \
+`make figures RETRAIN=1` trains models of one notebook beside each other (`workbook/beside.py`), as far as they are \
+met before the notebook asks for them. `python -m benchmarks.ahead` notes in which round each is met, in profile \
+smoke. A round begins where the notebook comes to a model that nobody has met, mostly because a choice depended on \
+what was trained. \
 If each round waits for the whole one before, which is more than it must, and a free core takes what was met first, \
 it comes to what follows. The seconds of a training count those inside it again: in 14, the longest one counts in two \
 rounds.

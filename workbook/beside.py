@@ -1,10 +1,10 @@
 """Trainings beside each other: while a notebook trains a model, free cores train those that it will ask for next.
 
-A run by the runner that begins a training forks a process that looks ahead. It executes the running cell from its
-start, and the cells that follow, silently and unable to write a file. For each model that is missing it forks a worker,
-which trains it, and goes on with UNKNOWN in its place; what needs that result fails, and is skipped. The notebook then
-finds its models trained, or waits for their locks. It depends on no worker: what none has trained, it trains itself, so
-that an error is its own. All of them end with the notebook.
+With RETRAIN=1, a run by the runner that begins a training forks a process that looks ahead. It executes the running
+cell from its start, and the cells that follow, silently and unable to write a file. For each model that is missing it
+forks a worker, which trains it, and goes on with UNKNOWN in its place; what needs that result fails, and is skipped.
+The notebook then finds its models trained, or waits for their locks. It depends on no worker: what none has trained, it
+trains itself, so that an error is its own. All of them end with the notebook.
 
 A process that trains holds a lock on one of the files in the folder WORKBOOK_SLOTS, which its end releases. Workers
 start only in a free slot. Notebooks take one if they can, and wait for none.

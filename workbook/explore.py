@@ -38,7 +38,7 @@ def with_sliders(show: Callable[..., Figure], **ranges: tuple[float, float, floa
         return show(*(value for value, _, _ in ranges.values()))
     import ipywidgets
 
-    controls = {}
+    controls: dict[str, ipywidgets.Widget] = {}
     for name, (value, low, high) in ranges.items():
         whole = all(isinstance(number, int) for number in (value, low, high))
         kind, step = (ipywidgets.IntSlider, 1) if whole else (ipywidgets.FloatSlider, (high - low) / 50)

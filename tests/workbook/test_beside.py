@@ -60,7 +60,9 @@ def logged(folder):
 
 def models(folder):
     """{file: all of it but the seconds} of the trained models."""
-    found = {path.name: cache.unpacked(path.read_bytes()) for path in (folder / ".cache/models").glob("*.safetensors")}
+    found = {
+        path.name: cache.unpacked(path.read_bytes()) for path in (folder / ".cache/retrained").glob("*.safetensors")
+    }
     return {
         name: [{key: tensor.tolist() for key, tensor in state.items()}, about | {"seconds": 0}]
         for name, (state, about) in found.items()
@@ -71,7 +73,7 @@ def models(folder):
 def alone(tmp_path_factory):
     """A checkout in which one notebook ran in one slot."""
     folder = make_checkout(tmp_path_factory.mktemp("alone"), n30_one=code())
-    done = figures(folder, "--profile", "smoke", "--jobs", "1")
+    done = figures(folder, "--profile", "smoke", "--retrain", "--jobs", "1")
     assert not done.code, done.output
     return folder
 
@@ -80,7 +82,7 @@ def alone(tmp_path_factory):
 def beside_another(tmp_path_factory):
     """A checkout in which two notebooks ran at once, in four slots, with the same models."""
     folder = make_checkout(tmp_path_factory.mktemp("beside"), n30_one=code(), n31_other=code())
-    done = figures(folder, "--profile", "smoke", "--jobs", "4")
+    done = figures(folder, "--profile", "smoke", "--retrain", "--jobs", "4")
     assert not done.code, done.output
     return folder
 
@@ -102,6 +104,12 @@ def test_every_model_is_trained_once_also_where_two_notebooks_share_it(alone, be
         assert sorted(what for *_, what in logged(folder)) == sorted(TRAININGS)
 
 
+def test_without_retrain_a_notebook_trains_one_after_the_other(tmp_path):
+    folder = make_checkout(tmp_path / "copy", n30_one=code())
+    assert not figures(folder, "--profile", "smoke", "--jobs", "4").code
+    assert [what for *_, what in logged(folder)] == TRAININGS
+
+
 def test_only_free_slots_are_used(alone, beside_another):
     assert not [what for _, own, what in logged(alone) if not own]
     assert len([what for _, own, what in logged(beside_another) if not own]) > 1
@@ -118,15 +126,15 @@ def test_who_looks_ahead_prints_and_writes_nothing(beside_another):
 def test_what_workers_say_is_shown_once(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTEST_CURRENT_TEST")  # with it, ipykernel leaves the standard error as it is
     folder = make_checkout(tmp_path / "copy", n30_one=code())
-    done = figures(folder, "--profile", "smoke", "--jobs", "4")
+    done = figures(folder, "--profile", "smoke", "--retrain", "--jobs", "4")
     assert sum(not own for _, own, _ in logged(folder)) > 1
     assert [done.output.count(f"at {what}\n") for what in TRAININGS] == [1] * len(TRAININGS)
 
 
 def test_a_training_that_fails_beside_fails_its_notebook_alone_with_its_own_message(tmp_path):
-    failing = code("n != 2 or log('fails'); assert n != 2, 'two is too much'")
-    folder = make_checkout(tmp_path / "copy", n30_one=failing, n31_other=code().replace('"probe"', '"others"'))
-    done = figures(folder, "--profile", "smoke", "--jobs", "4")
+    failing = code("n or time.sleep(3); n != 2 or log('fails'); assert n != 2, 'two is too much'")
+    folder = make_checkout(tmp_path / "copy", n30_one=failing, n31_other=RECORD + "\nrecord('extra-line', values=[1])")
+    done = figures(folder, "--profile", "smoke", "--retrain", "--jobs", "4")
     assert done.code == 1
     assert "30_one: cell [3] under “The section” stopped with AssertionError: two is too much" in done.output
     assert done.output.count("AssertionError") == 1
@@ -136,9 +144,9 @@ def test_a_training_that_fails_beside_fails_its_notebook_alone_with_its_own_mess
 
 
 def test_what_a_killed_worker_left_is_trained_by_the_notebook(tmp_path, alone):
-    hook = "'WORKBOOK_SLOTS' in os.environ or n != 1 or log('killed') or os.kill(os.getpid(), 9)"
+    hook = "n or time.sleep(3); 'WORKBOOK_SLOTS' in os.environ or n != 1 or log('killed') or os.kill(os.getpid(), 9)"
     folder = make_checkout(tmp_path / "copy", n30_one=code(hook))
-    done = figures(folder, "--profile", "smoke", "--jobs", "4")
+    done = figures(folder, "--profile", "smoke", "--retrain", "--jobs", "4")
     assert not done.code, done.output
     assert results(folder) == results(alone)
     assert [own for _, own, what in logged(folder) if what in ("killed", "measure 1 0")] == [False, True]
@@ -152,7 +160,7 @@ def test_ctrl_c_reaches_workers_and_none_outlives_its_notebook(tmp_path):
         log("kept", n)
         raise"""
     folder = make_checkout(tmp_path / "copy", n30_one=code(slow))
-    process = start(folder, "figures", "--profile", "smoke", "--jobs", "4")
+    process = start(folder, "figures", "--profile", "smoke", "--retrain", "--jobs", "4")
     try:
         begun, deadline = [], time.monotonic() + 120
         while len(begun) < 3:

@@ -79,9 +79,10 @@ def scratch() -> tempfile.TemporaryDirectory:
 def slots(folder: Path, jobs: int, threads: int) -> dict[str, str]:
     """Environment variables with which about so many processes train at a time (``workbook.beside``).
 
-    There are none with several threads, which a fork would not stand, or if it would take part in a shared search.
+    There are none unless everything is trained again (RETRAIN=1), with several threads, which a fork would not stand,
+    or if it would take part in a shared search.
     """
-    if threads > 1 or os.environ.get("OPTUNA_STORAGE"):
+    if not os.environ.get("WORKBOOK_RETRAIN") or threads > 1 or os.environ.get("OPTUNA_STORAGE"):
         return {}
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
