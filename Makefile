@@ -25,7 +25,7 @@ endif
 BIN    := .venv/bin
 READY  := .venv/.ready
 CLUSTER := .venv/.cluster
-# uv, where it is there, installs the same file; it reads no pip.conf
+# uv, where it is there, installs the same files; it reads no pip.conf
 PIP    := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
 export OMP_NUM_THREADS := $(THREADS)
 export NUMBA_NUM_THREADS := $(THREADS)
