@@ -391,7 +391,7 @@ class Book:
                 ],
             )
         if len(urgent) > len(lines):
-            show.text(f"{len(urgent) - len(lines)} more are on the scoreboard.")
+            show.text(f"On the scoreboard: {len(urgent) - len(lines)} more.")
 
     def _known(self, item: str) -> str:
         if item in self.items:

@@ -12,6 +12,8 @@ from typing import Any
 from lib.metrics import intervals
 from workbook.records import half_digit
 
+FACTORS = (1, 0.5, 2)  # a threshold of ours is tried at its value, at half and at twice
+
 
 def comparisons(
     what: str,
@@ -105,18 +107,22 @@ def weigh(test: Mapping) -> dict:
         drawn = intervals.share_interval(sum(test["values"]), draws * len(values))
         alone = len(values) == 1
         low, high = (drawn[0], drawn[1]) if alone else (min(low, drawn[0]), max(high, drawn[1]))
-    if (draws or test.get("share")) and not test.get("against"):
+    if _is_share(test):
         low, high = max(low, 0.0), min(high, 1.0)
-    word = _placed(test, low, high)
-    turned = [_placed(test, low, high, factor) for factor in (0.5, 2)]
-    why = ""
-    if any(other != word for other in turned):
-        word, why = "undecided", "it turns with our threshold at half or at twice its value"
-    elif word == "undecided":
-        why = _seeds_needed(test, values, others, mean)
+    words = {_placed(test, low, high, factor) for factor in FACTORS}
+    word, why, seeds = words.pop() if len(words) == 1 else "undecided", "", 0
+    if word == "undecided":
+        why, seeds = _what_would_decide(test, values, others, mean)
     ends = {"low": low, "high": high} if math.isfinite(low) else {}
     n = draws if draws and len(values) == 1 else len(values)
-    return {"verdict": word, "mean": mean, "n": n, **ends, **({"why": why} if why else {})}
+    return {
+        "verdict": word,
+        "mean": mean,
+        "n": n,
+        **ends,
+        **({"why": why} if why else {}),
+        **({"seeds": seeds} if seeds else {}),
+    }
 
 
 def _placed(test: Mapping, low: float, high: float, factor: float = 1.0) -> str:
@@ -125,7 +131,7 @@ def _placed(test: Mapping, low: float, high: float, factor: float = 1.0) -> str:
     def scaled(threshold: float) -> float:
         if not test.get("ours"):
             return threshold
-        if (test.get("of") or test.get("share")) and not test.get("against") and 0 <= threshold <= 1:
+        if _is_share(test) and 0 <= threshold <= 1:
             return factor * threshold / (1 - threshold + factor * threshold)  # the odds
         return factor * threshold
 
@@ -144,16 +150,21 @@ def _placed(test: Mapping, low: float, high: float, factor: float = 1.0) -> str:
     return "supported" if inside else "contradicted" if outside else "undecided"
 
 
-def _seeds_needed(test: Mapping, values: Sequence[float], others: Sequence[float], mean: float) -> str:
-    """About how many seeds would decide, if mean and spread stay as they are."""
+def _what_would_decide(test: Mapping, values: Sequence, others: Sequence, mean: float) -> tuple[str, int]:
+    """Why a comparison is undecided, and about how many seeds would decide if mean and spread stay (0: none)."""
+    if len({_placed(test, mean, mean, factor) for factor in FACTORS}) > 1:
+        odds = "half or at twice its odds" if _is_share(test) else "half or at twice its value"
+        return f"it turns with our threshold at {odds}", 0
     if min(map(len, filter(None, (values, others)))) < 2:
-        return "one seed has no interval: at least two are needed"
-    ends = test.get("between") or [test.get("above", test.get("below"))]
-    gaps = [min(abs(mean - end) for end in ends)]
-    if "matters" in test:
-        gaps.append(test["matters"] - abs(mean))
+        return f"one seed{'' if test.get('of') else ' has no interval'}: at least two are needed", 2
     spread = math.sqrt(sum(intervals.deviation(group) ** 2 for group in (values, others) if group))
     for n in range(len(values) + 1, 1001):
-        if intervals.quantile(n - 1) * spread / math.sqrt(n) < max(gaps):
-            return f"about {n} seeds would decide"
-    return "more than 1,000 seeds would be needed"
+        half = intervals.quantile(n - 1) * spread / math.sqrt(n)
+        words = {_placed(test, mean - half, mean + half, factor) for factor in FACTORS}
+        if len(words) == 1 and "undecided" not in words:
+            return f"about {n} seeds would decide", n
+    return "more than 1,000 seeds would be needed", 0
+
+
+def _is_share(test: Mapping) -> bool:
+    return bool(test.get("of") or test.get("share")) and not test.get("against")

@@ -329,7 +329,8 @@ def _nearest_rival(item: Mapping, entry: Mapping, target: Mapping, bands: Mappin
     placed = []
     for what, numbers in rivals(item, entry).items():
         away = max(_distance(number, bands[name]) for name, number in numbers.items())
-        placed.append((away, what, numbers, not _rejected(item, numbers, bands)[1]))
+        two_sided = {key: value for key, value in item.items() if key != "bound"}
+        placed.append((away, what, numbers, not _rejected(two_sided, numbers, bands)[1]))
     if not placed:
         return "", False, math.inf
     away, what, numbers, _ = min(placed, key=lambda rival: (not rival[3], rival[0]))
@@ -474,7 +475,8 @@ def _sentence(tests: Sequence[Mapping], closed: str) -> Verdict:
         if word in words.values():
             named = [what for what in words if words[what] == word]
             why = [", ".join(named)] if len(named) < len(words) else []
-            why += [weighed[what]["why"] for what in named if "why" in weighed[what]][:1]
+            hardest = max(named, key=lambda what: weighed[what].get("seeds", math.inf))
+            why += [weighed[hardest]["why"]] if "why" in weighed[hardest] else []
             return Verdict(word, "; ".join(why), numbers=weighed)
     return Verdict("supported", numbers=weighed)
 

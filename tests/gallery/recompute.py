@@ -160,6 +160,7 @@ def judge_number(item, entry, pools, family):
     rivals = [rival["value"] for rival in item.get("rivals", [])] + list(entry.get("rivals", {}).values())
     if not rivals:
         return "compatible"
+    item = {key: value for key, value in item.items() if key != "bound"}  # a rival is a number, not a bound
     for rival in rivals:
         claimed = flat(rival) if isinstance(rival, dict | list) else {next(iter(numbers)): rival}
         if not refuted(item, entry, runs, {k: v for k, v in claimed.items() if k in numbers}, pools, family):

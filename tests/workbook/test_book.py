@@ -340,7 +340,7 @@ def test_of_more_verdicts_than_a_table_holds_those_that_fail_are_shown(asked, sh
     assert [line[2:9] for line in table.splitlines()[2:]] == [*("“it is " for _ in range(6))]
     assert "“it is 7”" in table
     assert "“it is 6”" not in table
-    assert more == "2 more are on the scoreboard."
+    assert more == "On the scoreboard: 2 more."
 
 
 def test_a_claim_needs_a_truth_or_a_comparison_a_statement_and_an_item_of_its_notebook(full):
