@@ -59,6 +59,10 @@ def comparisons(
     ends = list(place) if name == "between" else [place]
     if name == "between" and (len(ends) != 2 or ends[0] >= ends[1]):
         raise ValueError(f"{what}: between= takes a lower and an upper end, got {ends}")
+    if name == "between" and ours and not (share or of) and ends[0] != -ends[1]:
+        raise ValueError(
+            f"{what}: a band of ours that does not lie around 0 has no half and no double; state two tests"
+        )
     if name == "equals" and not exact:
         raise ValueError(f"{what}: equals= is for exact values; with runs, use between=")
     if any(ends) and ours is None and name != "equals":
@@ -103,10 +107,7 @@ def weigh(test: Mapping) -> dict:
         values, others = [v / draws for v in values], [v / draws for v in others]
     mean = statistics.fmean(values) - (statistics.fmean(others) if others else 0)
     low, high = (mean, mean) if test.get("exact") else intervals.interval(values, others)
-    if draws and not test.get("against"):  # no narrower than what the draws leave open
-        drawn = intervals.share_interval(sum(test["values"]), draws * len(values))
-        alone = len(values) == 1
-        low, high = (drawn[0], drawn[1]) if alone else (min(low, drawn[0]), max(high, drawn[1]))
+    low, high = _as_drawn(test, sum(test["values"]), len(values), low, high)
     if _is_share(test):
         low, high = max(low, 0.0), min(high, 1.0)
     words = {_placed(test, low, high, factor) for factor in FACTORS}
@@ -123,6 +124,14 @@ def weigh(test: Mapping) -> dict:
         **({"why": why} if why else {}),
         **({"seeds": seeds} if seeds else {}),
     }
+
+
+def _as_drawn(test: Mapping, count: int, n: int, low: float, high: float) -> tuple[float, float]:
+    """The interval of a share of random draws, no narrower than what the draws of n seeds leave open."""
+    if "of" not in test or test.get("against"):
+        return low, high
+    drawn = intervals.share_interval(count, test["of"] * n)
+    return (drawn[0], drawn[1]) if n == 1 else (min(low, drawn[0]), max(high, drawn[1]))
 
 
 def _placed(test: Mapping, low: float, high: float, factor: float = 1.0) -> str:
@@ -154,13 +163,17 @@ def _what_would_decide(test: Mapping, values: Sequence, others: Sequence, mean: 
     """Why a comparison is undecided, and about how many seeds would decide if mean and spread stay (0: none)."""
     if len({_placed(test, mean, mean, factor) for factor in FACTORS}) > 1:
         odds = "half or at twice its odds" if _is_share(test) else "half or at twice its value"
-        return f"it turns with our threshold at {odds}", 0
+        return f"it turns with our threshold at {odds}: no number of seeds would decide", 0
     if min(map(len, filter(None, (values, others)))) < 2:
         return f"one seed{'' if test.get('of') else ' has no interval'}: at least two are needed", 2
-    spread = math.sqrt(sum(intervals.deviation(group) ** 2 for group in (values, others) if group))
+    spread, draws = (
+        math.sqrt(sum(intervals.deviation(group) ** 2 for group in (values, others) if group)),
+        test.get("of", 1),
+    )
     for n in range(len(values) + 1, 1001):
         half = intervals.quantile(n - 1) * spread / math.sqrt(n)
-        words = {_placed(test, mean - half, mean + half, factor) for factor in FACTORS}
+        low, high = _as_drawn(test, round(mean * draws * n), n, mean - half, mean + half)
+        words = {_placed(test, low, high, factor) for factor in FACTORS}
         if len(words) == 1 and "undecided" not in words:
             return f"about {n} seeds would decide", n
     return "more than 1,000 seeds would be needed", 0

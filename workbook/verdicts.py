@@ -212,7 +212,7 @@ def _measured(
     bands = _bands(item, entry, runs, pools, family)
     missed, rejected = _rejected(item, target, bands)
     numbers = {_label(name): {**band, "missed": missed.get(name, "")} for name, band in bands.items()}
-    rival, inside, distance = _nearest_rival(item, entry, target, bands)
+    rival, inside, gap = _nearest_rival(item, entry, target, bands)
     if "as_programmed" in item and not rejected:
         marks.append(f"as programmed ({item['as_programmed']})")
     if better := beaten(item, entry):
@@ -229,7 +229,7 @@ def _measured(
     if not rival:
         return Verdict("compatible", "; ".join(filter(None, ("no rival is named", few))), tuple(marks), numbers)
     if inside:
-        settled = _sharper(bands, distance)
+        settled = _sharper(bands, gap)
         return Verdict("compatible", "; ".join(filter(None, (settled, few))), tuple(marks), numbers, rival)
     return Verdict("reproduced", few, tuple(marks), numbers, rival)
 
@@ -325,7 +325,7 @@ def rivals(item: Mapping, entry: Mapping) -> dict[str, dict[tuple, float]]:
 
 
 def _nearest_rival(item: Mapping, entry: Mapping, target: Mapping, bands: Mapping) -> tuple[str, bool, float]:
-    """(the nearest rival with its place, whether one lies inside, how far it lies in half-widths of the interval)."""
+    """(the nearest rival with its place, whether one lies inside, how far off our mean a single number lies)."""
     placed = []
     for what, numbers in rivals(item, entry).items():
         away = max(_distance(number, bands[name]) for name, number in numbers.items())
@@ -333,10 +333,13 @@ def _nearest_rival(item: Mapping, entry: Mapping, target: Mapping, bands: Mappin
         placed.append((away, what, numbers, not _rejected(two_sided, numbers, bands)[1]))
     if not placed:
         return "", False, math.inf
-    away, what, numbers, _ = min(placed, key=lambda rival: (not rival[3], rival[0]))
+    _, what, numbers, _ = min(placed, key=lambda rival: (not rival[3], rival[0]))
     shown = f" {_short(next(iter(numbers.values())))}" if len(numbers) == 1 else ""
     inside = any(rival[3] for rival in placed)
-    return f"{what}{shown}, {'inside' if inside else 'outside'}", inside, away
+    gap = 0.0
+    if shown and "mean" in (band := bands[name := next(iter(numbers))]):
+        gap = abs(numbers[name] - band["mean"]) - half_digit(target[name], item.get("decimals"))
+    return f"{what}{shown}, {'inside' if inside else 'outside'}", inside, gap
 
 
 def _distance(number: Any, band: Mapping) -> float:
@@ -347,12 +350,11 @@ def _distance(number: Any, band: Mapping) -> float:
     return gap / half if half else (math.inf if gap else 0.0)
 
 
-def _sharper(bands: Mapping, distance: float) -> str:
+def _sharper(bands: Mapping, gap: float) -> str:
     """How many seeds would tell the nearest rival apart, if mean and spread stay as they are."""
     (band,) = bands.values() if len(bands) == 1 else ({},)
     if not band.get("spread"):
         return "a rival lies inside"
-    gap = distance * (band["high"] - band["low"]) / 2
     pooled = band["degrees"] - band["n"] + 1
     for n in range(band["n"] + 1, 101):
         if intervals.quantile(n - 1 + pooled) * band["spread"] * math.sqrt(1 + 1 / n) < gap:

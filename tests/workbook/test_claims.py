@@ -3,6 +3,7 @@
 import pytest
 
 from workbook.claims import comparisons, weigh
+from workbook.verdicts import judge_all
 
 
 def a_claim(values, **more):
@@ -61,7 +62,34 @@ def test_undecided_says_how_many_seeds_would_decide():
     assert weigh(a_claim([1.0, -0.4, 0.5, 0.6], above=0))["why"] == "about 10 seeds would decide"
     assert weigh(a_claim([1.0], above=0))["why"] == "one seed has no interval: at least two are needed"
     assert weigh(a_claim([1.0, -1.0, 0.001], above=0))["why"] == "more than 1,000 seeds would be needed"
-    assert "half or at twice" in weigh(a_claim([0.11, 0.12, 0.115], above=0.1, ours=True))["why"]
+    assert "half or at twice its value: no number" in weigh(a_claim([0.11, 0.12, 0.115], above=0.1, ours=True))["why"]
+    assert "twice its odds" in weigh(a_claim([0.11, 0.12, 0.115], above=0.1, ours=True, share=True))["why"]
+
+
+def test_a_threshold_of_ours_turns_a_verdict_only_if_more_seeds_would_leave_it_so():
+    wide = weigh(a_claim([3.0, 1.0, 5.0], above=0.1, ours=True))
+    assert (wide["verdict"], wide["why"]) == ("undecided", "about 5 seeds would decide")
+
+
+def test_so_many_seeds_would_decide_as_random_draws_need():
+    assert (
+        weigh(comparisons("none of three", [0, 0, 0], of=1, above=0.5, ours=True)[0])["why"]
+        == "about 6 seeds would decide"
+    )
+
+
+def test_the_hardest_comparison_says_what_would_decide_a_sentence():
+    easy, hard = a_claim([1.0, -0.4, 0.5, 0.6], above=0), a_claim([1.0, -0.8, 0.5, 0.6], above=0)
+    items = {"q": {"class": "question", "says": ["so it is"], "kind": "question", "title": ""}}
+    tests = {"q": [{**one, "what": what, "quote": "so it is"} for what, one in (("easy", easy), ("hard", hard))]}
+    (said,) = judge_all(items, {}, tests)["q"].statements
+    assert said.why == weigh(hard)["why"] != weigh(easy)["why"]
+
+
+def test_a_band_of_ours_beside_zero_is_refused():
+    with pytest.raises(ValueError, match="no half and no double"):
+        comparisons("ratio", [1.0, 1.1], between=(0.8, 1.25), ours=True)
+    assert comparisons("difference", [0.1, -0.1], between=(-0.3, 0.3), ours=True)
 
 
 def test_a_test_is_recomputed_from_what_is_stored():

@@ -142,10 +142,21 @@ def test_a_rival_may_be_measured_by_the_notebook():
 
 def test_a_compatible_number_says_how_many_seeds_would_tell_its_rival_apart():
     ours = runs(1.00, 1.02, 0.98)
-    close = measured(1.00, ours, rivals=[{"value": 1.06, "what": "other", "from": "it"}])
-    assert close.why.endswith("about 6 seeds would tell it apart")
+    close = measured(1.00, ours, decimals=2, rivals=[{"value": 1.06, "what": "other", "from": "it"}])
+    assert close.why.endswith("about 7 seeds would tell it apart")
     closer = measured(1.00, ours, rivals=[{"value": 1.01, "what": "other", "from": "it"}])
     assert closer.why.endswith("no number of seeds tells it apart")
+
+
+def test_seeds_are_counted_from_the_mean_not_from_an_interval_cut_at_what_is_possible():
+    last = [{"value": 199, "what": "the last epoch", "from": "it"}]
+    cut = measured(190, runs(187, 192, 193), rivals=last, possible=[0, 199])
+    assert cut.why.endswith("about 9 seeds would tell it apart")
+
+
+def test_a_bound_lets_no_rival_in_that_lies_below_our_runs():
+    guess = [{"value": 0.1, "what": "a guess", "from": "one tenth"}]
+    assert measured(0.95, runs(0.98, 0.981, 0.979), rivals=guess, bound="at least").word == "reproduced"
 
 
 @pytest.mark.parametrize(("misses", "word"), [(0, "reproduced"), (1, "reproduced"), (2, "not reproduced")])
