@@ -117,9 +117,10 @@ def summary(table: list[Row], link: str = "", stem: str = "scoreboard") -> str:
         f"{total['undecided']} are undecided{untested}. "
         f"{heaps['not judged']} are not judged: {total['not comparable']} because the data, the machine or the "
         f"training are not the report's yet; the others are settings, pictures, tasks, and {total['left aside']} "
-        f"statements that nothing could settle. A table is one result, and so is a number printed five times. We "
-        f"know of {errors.total()} [errors in the reports]({link}errata.md). One right number in twenty lies outside "
-        f"its interval by chance; [chapter 01]({link}01_feedforward/README.md) simulates how often this rule errs.\n"
+        f"statements that nothing could settle or that hold by definition. A table is one result, and so is a number "
+        f"printed five times. We know of {errors.total()} [errors in the reports]({link}errata.md). One right number "
+        f"in twenty lies outside its interval by chance; [chapter 01]({link}01_feedforward/README.md) simulates how "
+        f"often this rule errs.\n"
     )
     page = [paragraph, "| | " + " | ".join(f"[{name}]({link}{stem}-{name}.md)" for name in counts) + " | all |"]
     page.append("|---|" + "---:|" * (len(counts) + 1))

@@ -49,7 +49,7 @@ VERDICTS = {
     "undecided": ("?", "both remain possible, or the verdict turns with a threshold of ours"),
     "untested": ("–", "no chapter has tested this sentence yet"),
     "not comparable": ("≠", "other data, another machine, or not at the report's settings"),
-    "left aside": ("○", "words that no run and no algebra could settle"),
+    "left aside": ("○", "words that nothing could settle, or that hold by definition"),
     "drawn": ("▦", "a picture of which the report states nothing"),
     "answered": ("✎", "a task that states nothing"),
     "used as stated": ("=", "our run uses the reported setting, which is no success"),
