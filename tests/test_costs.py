@@ -48,9 +48,19 @@ def test_a_round_waits_for_those_before_and_what_was_not_run_is_a_chain(monkeypa
 
 def test_as_asked_a_core_takes_what_was_ready_first():
     jobs = {"a": (1.0, []), "b": (1.0, []), "c": (9.0, ["a"]), "d": (1.0, [])}
-    assert costs.makespan(jobs, 1, as_asked=True) == 12
+    assert costs.makespan(jobs, 1, lot=0) == 12
     assert costs.makespan(jobs, 2) == 10
-    assert costs.makespan(jobs, 2, as_asked=True) in (10, 11)
+    assert costs.makespan(jobs, 2, lot=0) in (10, 11)
+
+
+def test_a_training_inside_another_counts_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(costs, "FIGURES", tmp_path)
+    monkeypatch.setattr(costs, "NESTED", {"outer": "inner"})
+    (tmp_path / "01_a").mkdir()
+    (tmp_path / "01_a/timings.json").write_text(
+        '{"trainings": {"inner-1": 3, "outer-1": 4, "outer-2": 0, "other-1": 5}}'
+    )
+    assert costs.trainings.__wrapped__("01_a") == {"inner-1": 3, "outer-1": 1.0, "outer-2": 0.0, "other-1": 5}
 
 
 def test_the_document_has_a_row_for_every_notebook():

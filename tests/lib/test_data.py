@@ -164,7 +164,7 @@ def test_cheap_check_trusts_an_unchanged_file_and_the_full_check_does_not(tiny, 
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     data.fetch(tmp_path)
     with pytest.raises(data.DataError, match="corrupt"):
-        data.fetch(tmp_path, full=True)
+        data.mnist(tmp_path)
 
 
 def test_touched_file_is_read_again(tiny, tmp_path):
