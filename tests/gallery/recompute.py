@@ -168,6 +168,15 @@ def judge_number(item, entry, pools, family):
     return "reproduced"
 
 
+def explained(item, entry, pools, family, failed):
+    """Names of the runs at other settings that fit, though those at the stated ones do not."""
+    return {
+        name.partition(":")[0]
+        for name, runs in entry.get("otherwise", {}).items()
+        if name.partition(":")[0] not in failed and not refuted(item, entry, runs, stated(item), pools, family)
+    }
+
+
 def judge_table(rows, found, words, pools):
     """``rows`` are items; ``words`` their verdicts."""
     n = len(rows)
@@ -253,9 +262,12 @@ def judge_sentence(tests, closed):
 # --- all -------------------------------------------------------------------------------------------------------------
 
 
-def verdicts(reports, errata, results):
-    """{(item, sentence or ""): verdict}. A picture or a question has only the verdicts of its sentences, if any."""
-    every = {}
+def verdicts(reports, errata, results, causes=None):
+    """{(item, sentence or ""): verdict}. A picture or a question has only the verdicts of its sentences, if any.
+
+    ``causes`` collects {item: errata that explain it}.
+    """
+    every, causes = {}, {} if causes is None else causes
     for notebook in dict.fromkeys(item["notebook"] for item in reports["item"]):
         items, kept = [item for item in reports["item"] if item["notebook"] == notebook], results(notebook)
         failed = {
@@ -293,6 +305,8 @@ def verdicts(reports, errata, results):
                     words[name] = "not yet"
                 else:
                     words[name] = "not comparable" if closed else judge_number(item, entry, pools, family)
+                if words[name] == "not reproduced":
+                    causes[name] = explained(item, entry, pools, family, failed)
             elif not said:
                 idle = "drawn" if item["class"] == "picture" else "answered"
                 words[name] = "not comparable" if closed else idle if item.get("asserts") is False else "untested"
@@ -300,8 +314,40 @@ def verdicts(reports, errata, results):
             if words[name] not in ("not yet", "not comparable"):
                 rows = [item for item in items if item.get("row_of") == name]
                 words[name] = judge_table(rows, kept["items"], words, pools)
+                named = [causes[row["id"]] for row in rows if words[row["id"]] == "not reproduced"]
+                causes[name] = set().union(*named) if all(named) and words[name] == "not reproduced" else set()
         every.update({(name, ""): word for name, word in words.items()})
     return every
+
+
+HEAPS = {
+    "holds": "reproduced, supported",
+    "fails": "not reproduced, contradicted",
+    "cannot tell": "compatible, undecided, untested",
+}
+ORDER = "not yet, not reproduced, contradicted, undecided, untested, compatible, not comparable, reproduced, supported"
+
+
+def counts(reports, every, causes):
+    """({report: {heap: how many}}, how many failures an erratum explains), over results and distinct sentences.
+
+    Of rows that are one result the table counts, or else the worst; of a sentence that is quoted twice the worst.
+    """
+    groups, worst = {}, ORDER.split(", ")
+    for item in reports["item"]:
+        name = item["id"]
+        quotes = [quote for one, quote in every if one == name and quote]
+        for quote in quotes if item["class"] in ("picture", "question") and quotes else ["", *quotes]:
+            one = quote.casefold() or item.get("row_of", item.get("result", name))
+            groups.setdefault((item["report"], bool(quote), one), []).append((name, quote))
+    heaps, why = {report["id"]: dict.fromkeys([*HEAPS, "not judged"], 0) for report in reports["report"]}, 0
+    for (report, said, one), members in groups.items():
+        place = {key: worst.index(every[key]) if every[key] in worst else len(worst) for key in members}
+        chosen = (one, "") if not said and (one, "") in members else min(members, key=place.get)
+        word = every[chosen]
+        heaps[report][next((heap for heap, words in HEAPS.items() if word in words.split(", ")), "not judged")] += 1
+        why += word == "not reproduced" and bool(causes.get(chosen[0]))
+    return heaps, why
 
 
 if __name__ == "__main__":

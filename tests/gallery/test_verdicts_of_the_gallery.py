@@ -30,12 +30,41 @@ def recompute():
     return module
 
 
-def test_every_verdict_is_found_again_by_code_that_shares_nothing_with_ours(table, recompute):
-    errors = recompute.read("errata.toml")["erratum"]
-    again = recompute.verdicts(recompute.read("reports.toml"), errors, recompute.results)
+@pytest.fixture(scope="module")
+def computed(recompute):
+    """(verdicts, {item: errata that explain it}), without our code."""
+    causes = {}
+    errors, reports = recompute.read("errata.toml")["erratum"], recompute.read("reports.toml")
+    return recompute.verdicts(reports, errors, recompute.results, causes), causes
+
+
+def explains(verdict):
+    return {mark.split()[2].rstrip(":") for mark in verdict.marks if mark.startswith("explained by")}
+
+
+def test_every_verdict_is_found_again_by_code_that_shares_nothing_with_ours(table, computed):
+    again, _ = computed
     ours = {(row.item["id"], row.verdict.quote): row.verdict.word for row in table}
     assert {name: (word, again.get(name)) for name, word in ours.items() if again.get(name) != word} == {}
     assert again.keys() == ours.keys()
+
+
+def test_every_cause_of_a_failure_is_found_again(table, computed):
+    _, causes = computed
+    ours = {row.item["id"]: explains(row.verdict) for row in table if row.verdict.word == "not reproduced"}
+    assert {name: (found, causes[name]) for name, found in ours.items() if causes[name] != found} == {}
+    assert sum(map(bool, ours.values())) > 5
+
+
+def test_the_heaps_of_the_scoreboard_are_those_that_are_counted_again(table, recompute, computed):
+    heaps, why = recompute.counts(recompute.read("reports.toml"), *computed)
+    coverage = scoreboard.coverage(table)
+    ours = {
+        report: {heap: sum(found[word] for word in words) for heap, words in verdicts.HEAPS.items()}
+        for report, found in coverage.items()
+    }
+    assert heaps == ours
+    assert f"({why} of them explained" in scoreboard.summary(table)
 
 
 def invented(draw):
