@@ -65,9 +65,11 @@ SMOKE = $(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 
 
 test: data lint
 	@$(SMOKE) --changed tests notebooks
+	@echo "not run here, to end in minutes: the browser tests (make test-browser), faults (make test-faults), a cluster (make test-cluster)"
 
 test-all: data lint
 	@$(SMOKE) tests notebooks
+	@echo "not run here, to end in minutes: the browser tests (make test-browser), faults (make test-faults), a cluster (make test-cluster)"
 
 test-faults: data
 	@$(BIN)/python -m pytest -q -m faults -n 2 --dist loadscope --durations=10 tests/faults

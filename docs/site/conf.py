@@ -31,4 +31,3 @@ html_theme_options = {
 
 numfig = True
 numfig_secnum_depth = 0
-math_number_all = True

@@ -11,6 +11,8 @@ LOOK = """() => ({
   "images that did not load": [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src),
   "formulas that were not drawn":
     document.querySelectorAll(".math").length - document.querySelectorAll("mjx-container").length,
+  "equations without a number":
+    document.querySelectorAll("div.math").length - document.querySelectorAll(".eqno").length,
   "formulas with errors": document.querySelectorAll("[data-mml-node=merror]").length,
   "pixels wider than the window": document.documentElement.scrollWidth - innerWidth,
 })"""
@@ -43,7 +45,11 @@ def test_a_page_is_accessible_in_light_and_dark(name, opened):
         assert serious(page, contrast=True) == {}
 
 
-@pytest.mark.parametrize("name", ["15_create_what_you_want/README", "api/lib.training.gan", *EXPLORERS])
+SOME = ["04_vae_latent20/README", "15_create_what_you_want/README", "gallery", "glossary", "scoreboard"]
+SOME += ["scoreboard-linma2472", "api/lib.training.gan"]
+
+
+@pytest.mark.parametrize("name", [*SOME, *EXPLORERS])
 def test_a_page_is_accessible_on_a_phone(name, opened):
     page = opened(f"{name}.html")
     page.set_viewport_size({"width": 390, "height": 844})
@@ -55,6 +61,15 @@ def test_search_finds_a_word(opened):
     page.wait_for_selector("#search-results li a")
     links = page.eval_on_selector_all("#search-results li a", "all => all.map(a => a.getAttribute('href'))")
     assert any("glossary" in link for link in links)
+
+
+def test_a_report_page_names_the_figures_of_the_book(opened):
+    page = opened("scoreboard-cpsc453.html")
+    links = page.eval_on_selector_all(
+        "a", "all => all.filter(a => /^Fig. [0-9]+$/.test(a.textContent)).map(a => a.href)"
+    )
+    assert len(links) > 10
+    assert opened(links[0]).evaluate("document.querySelector(':target')?.tagName") == "FIGURE"
 
 
 def test_links_of_the_gallery_land_on_their_figures(opened):

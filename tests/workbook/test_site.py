@@ -14,8 +14,8 @@ def test_formulas_become_those_of_sphinx_and_code_stays():
     text = "The loss $`-\\log x`$:\n\n```math\na\\\\b\n```\n\n> ```math\n> c\n> ```\n\n```python\nx = '$`a`$'\n```\n"
     made = site.converted(text, "05_gan")
     assert "The loss $-\\log x$:" in made
-    assert "$$\na\\\\b\n$$" in made
-    assert "> $$\n> c\n> $$" in made
+    assert "$$\na\\\\b\n$$ (eq-" in made, "only an equation with a name gets a number"
+    assert "> $$\n> c\n> $$ (eq-" in made
     assert "x = '$`a`$'" in made
 
 
@@ -48,7 +48,7 @@ def test_links_stay_inside_the_book(link, made):
 
 def test_a_thumbnail_of_the_scoreboard_keeps_its_alt_text():
     made = site.converted('| a <img src="05_gan/x.png" width="120" alt="&lt;one&gt; [two]"> |')
-    assert made == "| a ![<one> \\[two\\]](thumbnails/05_gan/x.png){width=120px} |"
+    assert made == "| a ![<one> \\[two\\]](thumbnails/05_gan/x.png){width=120px} {numref}`05-gan-x` |"
 
 
 def test_every_captioned_figure_of_the_gallery_becomes_a_figure_with_a_name_of_its_own():

@@ -12,6 +12,8 @@ OPENED = """addEventListener("DOMContentLoaded", () => {  // before formulas are
   for (const fold of document.querySelectorAll("details"))
     if (fold.querySelector("summary").textContent.startsWith("Code of the figure")) fold.remove();
     else fold.open = true;
+  for (const box of document.querySelectorAll(".explorer"))
+    box.replaceWith("This page computes in the HTML book: make site.");
 })"""
 
 

@@ -1,8 +1,9 @@
 """The HTML book: ``make site`` builds it from the chapters as they ran, and it opens from the disk by a click.
 
 The pages in ``figures/`` are prepared for Sphinx in ``build/site/source``: formulas and captioned figures in its own
-syntax, links to code as links to the reference, and a gallery. Sphinx has an environment of its own, so that nobody
-else installs it. A warning of Sphinx, a missing page or figure, or anything that would be fetched fails the build.
+syntax, links to code as links to the reference, and a gallery. (myst-nb is not needed: these pages have their alt text,
+captions and folds already.) Sphinx has an environment of its own, so that nobody else installs it. A warning of Sphinx,
+a missing page or figure, or anything that would be fetched fails the build.
 """
 
 import ast
@@ -58,8 +59,8 @@ FETCHED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"(?:https?:)?/
 def converted(markdown: str, folder: str = "") -> str:
     """A page of ``figures/`` for Sphinx; ``folder`` is that of its chapter, and empty for the scoreboard's pages."""
     parts, end = [], 0
-    for block in FENCE.finditer(markdown):
-        parts += [_prose(markdown[end : block.start()], folder), _block(block)]
+    for number, block in enumerate(FENCE.finditer(markdown), 1):
+        parts += [_prose(markdown[end : block.start()], folder), _block(block, f"eq-{folder}-{number}")]
         end = block.end()
     return "".join([*parts, _prose(markdown[end:], folder)])
 
@@ -83,10 +84,11 @@ def solved(markdown: str) -> str:
     return markdown
 
 
-def _block(block: re.Match) -> str:
+def _block(block: re.Match, name: str) -> str:
+    """A formula of its own lines as an equation, which its name gives a number; other blocks as they are."""
     if block["kind"] != "math":
         return block[0]
-    return f"{block['before']}$$\n{block['body']}{block['before']}$$"
+    return f"{block['before']}$$\n{block['body']}{block['before']}$$ ({name})"
 
 
 def _prose(text: str, folder: str) -> str:
@@ -97,7 +99,8 @@ def _prose(text: str, folder: str) -> str:
 
     def thumbnail(found: re.Match) -> str:
         alt = re.sub(r"([\[\]\\])", r"\\\1", html.unescape(found["alt"]))
-        return f"![{alt}]({small(found['file'])}){{width=120px}}"
+        where, _, file = found["file"].partition("/")
+        return f"![{alt}]({small(found['file'])}){{width=120px}} {{numref}}`{label(where, file)}`"
 
     text = LINK.sub(lambda found: _linked(found["text"], found["target"]), THUMB.sub(thumbnail, text))
     return INLINE.sub(lambda found: f"${found[1]}$", FIGURE.sub(figure, text))
