@@ -1,4 +1,4 @@
-"""Exercises of chapter 03: a step that counts molecules, two measures of agreement, and early stopping."""
+"""Exercises of chapter 03: a step that counts molecules, agreement, a split of the molecules, and false discoveries."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 
 from lib.models.autoencoder import Autoencoder
 from lib.training.loop import Learner
-from workbook.exercises.engine import Exercise, learn
+from workbook.exercises.engine import Exercise, learn, numbers
 
 
 def _count_step(network, x, given, learner):
@@ -45,20 +45,46 @@ def _adjusted_rand(clusters, types):
     return (both - e) / ((a + b) / 2 - e)
 
 
-def _auc(inside, outside):
-    """The share of pairs in which the value inside is larger, with ties as one half: a number from 0 to 1."""
-    larger, equal = inside[:, None] > outside, inside[:, None] == outside
-    return (larger + 0.5 * equal).mean()
+def _split_counts(counts, share):
+    """Two matrices of whole counts: a random `share` of the molecules, each drawn by itself, and the rest."""
+    first = torch.binomial(counts, torch.full_like(counts, share))
+    second = counts - first
+    return first, second
 
 
-def _kept_epoch(errors, patience):
-    """The epoch, counted from 1, with the lowest error seen before early stopping stops."""
-    best = 0
-    for epoch, error in enumerate(errors):
-        best = epoch if error < errors[best] else best
-        if epoch - best == patience:
-            break
-    return best + 1
+def _look_split(call: Callable, share: float) -> dict[str, object]:
+    """Split the counts of cells that are all alike, cluster by the first part, and test in the second."""
+    source = torch.Generator().manual_seed(0)
+    rate = 1 + 7 * torch.rand(40, generator=source, dtype=torch.float64)
+    counts = torch.poisson(rate.expand(400, 40), generator=source)
+    parts = [numbers(part) for part in call(counts, share)]
+    shapes = {"the number of matrices": len(parts)}
+    shapes |= {f"the shape of matrix {i}": tuple(part.shape) for i, part in enumerate(parts, 1)}
+    if [tuple(part.shape) for part in parts] != [(400, 40)] * 2:
+        return shapes
+    first, second = parts
+    a, b = (part - part.mean(0) for part in parts)
+    together = (a * b).mean(0) / (a.square().mean(0) * b.square().mean(0)).sqrt().clamp_min(1e-9)
+    cluster = torch.linalg.svd(a, full_matrices=False)[0][:, 0] > 0
+    error = (second[cluster].var(0) / cluster.sum() + second[~cluster].var(0) / (~cluster).sum()).sqrt()
+    apart = (second[cluster].mean(0) - second[~cluster].mean(0)).abs() > 4 * error.clamp_min(1e-9)
+    return shapes | {
+        "the sum of the parts, less the counts, at its farthest from 0,": (first + second - counts).abs().max(),
+        "the farthest distance from a whole number": (first - first.round()).abs().max(),
+        "the share of the molecules in the first part": round((first.sum() / counts.sum()).item(), 2),
+        "a gene's mean correlation of the two parts, over the cells,": round(together.mean().item(), 1),
+        "the number of genes that differ in the second part, between clusters of the first,": apart.sum(),
+    }
+
+
+def _adjusted(p):
+    """The p-values (n,), adjusted by Benjamini and Hochberg, in their order."""
+    order = p.argsort()
+    scaled = p[order] * len(p) / torch.arange(1, len(p) + 1)
+    least = scaled.flip(0).cummin(0).values.flip(0)
+    result = torch.empty_like(p)
+    result[order] = least
+    return result
 
 
 CELLS = (
@@ -66,14 +92,7 @@ CELLS = (
     ([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1]),
     ([2, 2, 0, 0, 1], [0, 0, 1, 1, 2]),
 )
-GENES = (([3, 4, 5], [1, 2, 3, 6]), ([0, 0, 2], [0, 0, 0, 1]), ([1, 2], [3, 4]))
-CURVES = (
-    ([5, 4, 3, 3.5, 3.2, 2], 2),
-    ([5, 4, 3, 3.5, 3.2, 2], 3),
-    ([2, 3, 4, 5], 3),
-    ([4, 3, 2, 1], 1),
-    ([5, 4, 3, 3.5, 3.2, 2, 2.5, 2.4, 2.3, 1], 2),
-)
+VALUES = ([0.01, 0.04, 0.03], [0.2, 0.001, 0.9, 0.012, 0.011], [0.5, 0.9, 0.6, 0.7])
 
 EXERCISES = {
     "03.1": Exercise(
@@ -120,33 +139,57 @@ EXERCISES = {
         "types were mixed up, so look at the table as well.",
     ),
     "03.3": Exercise(
-        _auc,
-        cases={
-            f"For the values {a} inside and {b} outside, the AUC": (torch.tensor(a), torch.tensor(b)) for a, b in GENES
-        },
+        _split_counts,
+        cases={f"With a share of {share},": (share,) for share in (0.5, 0.3)},
         mistakes={
-            "Ties count half; you left them out.": (" + 0.5 * equal", " + 0.0"),
-            "Ties count half; you counted them in full.": ("0.5 * equal", "1.0 * equal"),
-            "That is the other direction: how often a value outside is larger.": ("> outside", "< outside"),
-            "That is U. Divide it by the number of pairs.": (".mean()", ".sum()"),
+            "There is no half of a molecule, and such parts tell the same: draw the molecules at random.": (
+                "torch.binomial(counts, torch.full_like(counts, share))",
+                "counts * share",
+            ),
+            "Rounding draws nothing: both parts still tell the same.": (
+                "torch.binomial(counts, torch.full_like(counts, share))",
+                "(counts * share).round()",
+            ),
+            "Every molecule is drawn by itself. You moved all molecules of an entry together.": (
+                "torch.binomial(counts, torch.full_like(counts, share))",
+                "counts * (torch.rand_like(counts) < share)",
+            ),
+            "Every molecule is drawn by itself. You moved whole cells.": (
+                "torch.binomial(counts, torch.full_like(counts, share))",
+                "counts * (torch.rand(len(counts), 1) < share)",
+            ),
+            "The second part is what the first leaves. You drew it anew.": (
+                "counts - first",
+                "torch.binomial(counts, torch.full_like(counts, 1 - share))",
+            ),
+            "The first part receives the share, not the second.": (
+                "full_like(counts, share)",
+                "full_like(counts, 1 - share)",
+            ),
+            "Both parts are the counts themselves: split them.": lambda counts, share: (counts, counts),
         },
-        notice="It depends on the order of the values alone: taking their logarithm changes nothing. In single cells "
-        "most values are 0, so most pairs are ties, and a gene that few cells show cannot get far from 0.5.",
+        notice="No gene differs, for these cells have no types: what chance made of the first part is not in the "
+        "second. That holds for Poisson counts. Genes that vary more, as real ones do, keep parts that go together.",
+        look=_look_split,
     ),
     "03.4": Exercise(
-        _kept_epoch,
-        cases={
-            f"For the errors {errors} and a patience of {patience}, the epoch that is kept": (errors, patience)
-            for errors, patience in CURVES
-        },
+        _adjusted,
+        cases={f"For the p-values {p}, the adjusted one": (torch.tensor(p, dtype=torch.float64),) for p in VALUES},
         mistakes={
-            "Count epochs from 1.": ("best + 1", "best"),
-            "That is the lowest of all errors, but training had stopped before it was seen.": ("break", "pass"),
-            "That is the epoch in which training stops. Its weights are not the best.": ("best + 1", "epoch + 1"),
-            "That is the lowest error. Return its epoch.": ("best + 1", "errors[best]"),
-            "It stops `patience` epochs after the best one, not one more.": ("== patience", "> patience"),
+            "That is Bonferroni's correction: divide by the rank.": lambda p: (len(p) * p).clamp(max=1),
+            "A larger p-value must not become smaller than one before it: take the least of those that follow.": (
+                "scaled.flip(0).cummin(0).values.flip(0)",
+                "scaled",
+            ),
+            "Take the least of those that follow, not of those before.": (
+                "scaled.flip(0).cummin(0).values.flip(0)",
+                "scaled.cummin(0).values",
+            ),
+            "Return them in the order in which they came.": ("result[order] = least", "result[:] = least"),
+            "Ranks count from 1.": ("torch.arange(1, len(p) + 1)", "torch.arange(len(p))"),
+            "The smallest has rank 1.": ("p.argsort()", "p.argsort(descending=True)"),
         },
-        notice="A longer patience costs epochs, and finds the second minimum of the first example. The kept error is "
-        "the lowest of many, so it is a little too low: report the error of test cells instead.",
+        notice="Of the genes below 0.05, one in twenty is expected to be false, not one in a whole list of genes. "
+        "It corrects for how many genes were tested, not for clusters that were found in the same genes.",
     ),
 }
