@@ -58,7 +58,7 @@ def _look_split(call: Callable, share: float) -> dict[str, object]:
     rate = 1 + 7 * torch.rand(40, generator=source, dtype=torch.float64)
     counts = torch.poisson(rate.expand(400, 40), generator=source)
     parts = [numbers(part) for part in call(counts, share)]
-    shapes = {"the number of matrices": len(parts)}
+    shapes: dict[str, object] = {"the number of matrices": len(parts)}
     shapes |= {f"the shape of matrix {i}": tuple(part.shape) for i, part in enumerate(parts, 1)}
     if [tuple(part.shape) for part in parts] != [(400, 40)] * 2:
         return shapes
