@@ -57,6 +57,8 @@ class _Kept(NamedTuple):
 
 
 kept: list[_Kept] = []  # all results of kept trainings that this process may use
+# while ``describe`` runs: its sources, and {id: tensor and fingerprint}, for functions share their data
+_asked: tuple[dict[str, str], dict[int, tuple[torch.Tensor, list]]] = {}, {}
 
 
 def remember(file: str, state: dict[str, torch.Tensor], history: Any) -> None:
@@ -80,7 +82,9 @@ def describe(function: Callable, settings: dict[str, Any]) -> dict[str, Any]:
     for name, parameter in bound.signature.parameters.items():
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:  # by name, in whatever order they were given
             given |= given.pop(name)
+    global _asked
     sources: dict[str, str] = {}
+    _asked = sources, {}
     try:
         return {
             "function": fingerprint(function, sources),
@@ -90,6 +94,8 @@ def describe(function: Callable, settings: dict[str, Any]) -> dict[str, Any]:
         }
     except RecursionError:
         raise TypeError("cannot fingerprint an object that contains itself") from None
+    finally:
+        _asked = {}, {}
 
 
 def digest(content: Any) -> str:
@@ -107,7 +113,10 @@ def fingerprint(value: Any, sources: dict[str, str]) -> Any:
     if value is None:
         return value
     if isinstance(value, torch.Tensor):
-        return _of_tensor(value.detach().cpu(), sources)
+        known = _asked[1] if _asked[0] is sources else {}
+        if id(value) not in known:
+            known[id(value)] = value, _of_tensor(value.detach().cpu(), sources)
+        return known[id(value)][1]
     array = isinstance(value, np.ndarray | np.generic) and not isinstance(value, np.ma.MaskedArray)
     if array and value.dtype.kind in "fc":
         return ["numpy", *_of_tensor(torch.from_numpy(np.array(value, value.dtype.newbyteorder("="))), sources)]

@@ -186,6 +186,18 @@ def test_a_key_follows_the_preparation_of_the_data():
     assert content(data.unit) != content(data.symmetric)
 
 
+def test_data_that_functions_share_are_looked_at_once_and_anew_for_the_next_key(monkeypatch):
+    made = module("def first():\n    return images\n\n\ndef train():\n    return first(), images")
+    made.images = torch.arange(12.0).view(3, 4)
+    looked, look = [], fingerprints._of_tensor
+    monkeypatch.setattr(fingerprints, "_of_tensor", lambda tensor, sources: looked.append(1) or look(tensor, sources))
+    before = describe(made.train, {})
+    assert len(looked) == 1
+    made.images.numpy()[0, 0] = 5  # torch does not notice
+    assert describe(made.train, {}) != before
+    assert len(looked) == 2
+
+
 def test_a_network_is_followed_and_others_are_not():
     ours = reached(FeedForward)
     assert {"lib.models.feedforward._uniform", "lib.models.feedforward: ACTIVATIONS"} <= ours.keys()
