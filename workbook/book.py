@@ -345,7 +345,13 @@ class Book:
             raise ValueError(f"verdicts changed after the answer that shows them: record all of {early} before it")
         judged = "; profile smoke trains too briefly for verdicts" if self.profile == "smoke" else ""
         print(f"{len(self.items)} of {len(self.items)} items recorded{judged}")
-        self._verdict_table([name for name, item in self.items.items() if "row_of" not in item], 25)
+        shown, said = [], []
+        for name, item in self.items.items():
+            alike = item.get("result"), found[name]  # several items of one result that came out alike are one row
+            if "row_of" not in item and not ("result" in item and alike in said):
+                shown.append(name)
+                said.append(alike)
+        self._verdict_table(shown, 25)
 
     def verdicts_on(self, *items: str) -> None:
         """Show the verdicts on these items, such as figures, where a section settles them without a question."""
