@@ -24,6 +24,7 @@ import sysconfig
 import textwrap
 import time
 import types
+from collections import deque
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from lib.data.tensors import symmetric, unit
 
 CHANGES_NO_RESULT = True  # a module of the workbook that says this of itself is not followed
 STARTED = time.time()  # when this process started: a code file changed later may differ from what was loaded
+LARGE = 2**20  # of images with more numbers than this, a copy is kept, to recognise them when they come again
 DIGITS = 12  # a number with more significant digits than this was computed, not written down
 REFUSED = ("eval", "exec", "globals", "locals", "__import__")  # Python's own, unless the name is redefined
 REFUSED_CALLS = ("import_module", "resolve_name", "run_path", "run_module")  # from any module
@@ -59,6 +61,9 @@ class _Kept(NamedTuple):
 kept: list[_Kept] = []  # all results of kept trainings that this process may use
 # while ``describe`` runs: its sources, and {id: tensor and fingerprint}, for functions share their data
 _asked: tuple[dict[str, str], dict[int, tuple[torch.Tensor, list]]] = {}, {}
+
+# copies of the last large images, how they are scaled, and hashes of their pixels
+_images: deque[tuple[torch.Tensor, Callable, str]] = deque(maxlen=2)
 
 
 def remember(file: str, state: dict[str, torch.Tensor], history: Any) -> None:
@@ -203,9 +208,14 @@ def _of_tensor(tensor: torch.Tensor, sources: dict[str, str]) -> list:
     about = [str(tensor.dtype), list(tensor.shape)]
     if not (tensor.is_floating_point() or tensor.is_complex()) or _are_whole(tensor):
         return [*about, _hash(tensor)]
+    for scaled, content in [found for copied, *found in _images if _same(copied, tensor)]:
+        return [*about, fingerprint(scaled, sources), content]
     for scaled, back in ((unit, lambda x: x * 255), (symmetric, lambda x: x * 127.5 + 127.5)):
         if (pixels := _pixels(tensor, scaled, back)) is not None:
-            return [*about, fingerprint(scaled, sources), _hash(pixels)]
+            content = _hash(pixels)
+            if tensor.numel() > LARGE:
+                _images.append((tensor.reshape(-1).clone(), scaled, content))
+            return [*about, fingerprint(scaled, sources), content]
     content = _hash(tensor)
     for each in kept:
         if content in each.tensors:
@@ -215,6 +225,14 @@ def _of_tensor(tensor: torch.Tensor, sources: dict[str, str]) -> list:
 
 def _are_whole(tensor: torch.Tensor) -> bool:
     return not tensor.is_complex() and all(part.equal(part.round()) for part in tensor.reshape(-1).split(2**18))
+
+
+def _same(copied: torch.Tensor, tensor: torch.Tensor) -> bool:
+    """Whether the numbers of a tensor are those of a copy (N,), to the bit."""
+    if copied.dtype != tensor.dtype or copied.numel() != tensor.numel():
+        return False
+    parts = zip(copied.split(2**18), tensor.reshape(-1).split(2**18), strict=True)
+    return all(np.array_equal(a.numpy().view(np.int32), b.numpy().view(np.int32)) for a, b in parts)
 
 
 def _pixels(tensor: torch.Tensor, scaled: Callable, back: Callable) -> torch.Tensor | None:

@@ -198,6 +198,25 @@ def test_data_that_functions_share_are_looked_at_once_and_anew_for_the_next_key(
     assert len(looked) == 2
 
 
+def test_large_images_are_recognised_by_every_single_number(monkeypatch):
+    monkeypatch.setattr(fingerprints, "LARGE", 0)
+    counted, count = [], fingerprints._pixels
+    monkeypatch.setattr(fingerprints, "_pixels", lambda *given: counted.append(1) or count(*given))
+    pixels = torch.arange(240, dtype=torch.uint8)
+    images = data.unit(pixels).clone()
+    before = fingerprint(images, {})
+    assert fingerprint(images.view(24, 10), {})[2:] == before[2:]
+    assert len(counted) == 1
+    images.numpy()[-1] = 1.0
+    changed = fingerprint(images, {})
+    assert changed != before
+    images.copy_(data.unit(pixels))
+    sources = {}
+    assert fingerprint(images, sources) == before
+    assert len(counted) == 2
+    assert any("unit" in name for name in sources)
+
+
 def test_a_network_is_followed_and_others_are_not():
     ours = reached(FeedForward)
     assert {"lib.models.feedforward._uniform", "lib.models.feedforward: ACTIVATIONS"} <= ours.keys()
