@@ -57,9 +57,8 @@ def test_a_training_inside_another_counts_once(monkeypatch, tmp_path):
     monkeypatch.setattr(costs, "FIGURES", tmp_path)
     monkeypatch.setattr(costs, "NESTED", {"outer": "inner"})
     (tmp_path / "01_a").mkdir()
-    (tmp_path / "01_a/timings.json").write_text(
-        '{"trainings": {"inner-1": 3, "outer-1": 4, "outer-2": 0, "other-1": 5}}'
-    )
+    spent = '{"trainings": {"inner-1": 3, "outer-1": 4, "outer-2": 0, "other-1": 5}}'
+    (tmp_path / "01_a/timings.json").write_text(spent, "utf-8")
     assert costs.trainings.__wrapped__("01_a") == {"inner-1": 3, "outer-1": 1.0, "outer-2": 0.0, "other-1": 5}
 
 

@@ -15,6 +15,7 @@ import urllib.request
 from functools import cache
 from pkgutil import resolve_name
 
+import nbformat
 import pytest
 
 from workbook.paths import FIGURES, NOTEBOOKS, RELEASED, ROOT
@@ -654,6 +655,14 @@ def test_environment_check_knows_conda_and_bad_settings(monkeypatch, capsys, tmp
     output = capsys.readouterr().out
     assert "no-such-package is not installed. To install it: conda env update -f environment.yml" in output
     assert "WORKBOOK_THREADS must be a whole number, 1 or more, got 'many'. To use one thread: unset" in output
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_is_valid_to_the_editor_that_saves_it(path):
+    """JupyterLab checks what nbformat passes over, such as a dot in the id of a cell."""
+    content = json.loads(path.read_text("utf-8"))
+    nbformat.validate(content, strip_invalid_metadata=False, repair_duplicate_cell_ids=False)
+    assert [cell["id"] for cell in content["cells"] if not re.fullmatch("[a-zA-Z0-9_-]{1,64}", cell["id"])] == []
 
 
 AS_INSTALLED = ["make", "-o", ".venv/.ready"]  # a test never installs anything
