@@ -661,7 +661,7 @@ def test_environment_check_knows_conda_and_bad_settings(monkeypatch, capsys, tmp
 def test_a_notebook_is_valid_to_the_editor_that_saves_it(path):
     """JupyterLab checks what nbformat passes over, such as a dot in the id of a cell."""
     content = json.loads(path.read_text("utf-8"))
-    nbformat.validate(content, strip_invalid_metadata=False, repair_duplicate_cell_ids=False)
+    nbformat.validate(content)
     assert [cell["id"] for cell in content["cells"] if not re.fullmatch("[a-zA-Z0-9_-]{1,64}", cell["id"])] == []
 
 

@@ -35,7 +35,8 @@ def lab(tmp_path):
     try:
         until = time.monotonic() + 60
         while not (found := list((tmp_path / "run").glob("jpserver-*.json"))):
-            assert server.poll() is None and time.monotonic() < until, (tmp_path / "log").read_text("utf-8")
+            assert server.poll() is None, (tmp_path / "log").read_text("utf-8")
+            assert time.monotonic() < until
             time.sleep(0.2)
         about = json.loads(found[0].read_text("utf-8"))
         yield about["url"], about["token"]
