@@ -218,3 +218,8 @@ def test_normal_fit_gives_back_mean_covariance_and_distances():
     mean, root = latent.normal_fit(flat)
     drawn = mean + torch.randn(1000, 3, generator=generator) @ root.T
     torch.testing.assert_close(drawn[:, 0], drawn[:, 2], atol=1e-2, rtol=0)
+
+
+def test_above_a_threshold_means_more_than_it():
+    found = latent.Labelled(torch.zeros(3, 2), torch.zeros(3, dtype=torch.long), torch.tensor([0.5, 0.75, 0.25]))
+    assert found.above(0.5).certainty.tolist() == [0.75]

@@ -82,6 +82,14 @@ def test_manifold_metrics_know_fidelity_from_variety():
     assert set(nothing.values()) == {0.0}
 
 
+def test_on_the_rim_of_a_ball_is_outside():
+    """Real points 0, 2, 6 with radii 2, 2, 4 (k = 1); the point 10 lies on the rim of the last, 100 far away."""
+    real, fake = torch.tensor([[0.0], [2.0], [6.0]]), torch.tensor([[10.0], [100.0]])
+    found = quality.manifold_metrics(real, fake, k=1)
+    assert (found["precision"], found["density"], found["coverage"]) == (0, 0, 0)
+    assert quality.manifold_metrics(real, fake - 0.5, k=1)["precision"] == 0.5
+
+
 def test_manifold_metrics_need_enough_images():
     with pytest.raises(ValueError, match="more than 5 images"):
         quality.manifold_metrics(gaussian(5), gaussian(50))

@@ -351,3 +351,13 @@ def test_scores_do_not_depend_on_the_last_bits_of_their_values():
     ):
         assert (a == b).mean() > 0.999
         assert np.allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+def test_a_cell_is_scaled_by_all_its_counts_also_of_genes_that_are_left_out(monkeypatch):
+    """And exactly as many genes, or cells, as the rule says are enough."""
+    monkeypatch.setattr(single_cell, "QUALITY", {"min_genes": 2, "min_cells": 3})
+    matrix = sparse.csr_matrix(np.array([[1, 1, 0, 8], [2, 1, 0, 0], [1, 3, 0, 0], [0, 0, 1, 0]], np.float32))
+    found = single_cell.normalise(anndata.AnnData(matrix))
+    assert found.obs["total"].tolist() == [10, 3, 4]
+    assert found.layers["counts"].toarray().tolist() == [[1, 1], [2, 1], [1, 3]]
+    assert found.X.toarray()[0] == pytest.approx(np.log1p(single_cell.DEPTH * np.array([0.1, 0.1])))

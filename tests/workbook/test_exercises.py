@@ -1,10 +1,13 @@
 """The exercises: every solution passes its check, every mistake hears its hint, and what is wrong is told so that it
 helps."""
 
+import importlib
 import json
 import math
 import re
+import textwrap
 
+import IPython
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,7 @@ from torch.nn import functional
 
 from lib.models.autoencoder import Autoencoder
 from workbook import exercises
-from workbook.exercises import EXERCISES, Exercise
+from workbook.exercises import EXERCISES, Exercise, engine
 from workbook.paths import NOTEBOOKS
 from workbook.tools import student
 
@@ -192,6 +195,27 @@ def test_an_exercise_of_ones_own_needs_a_right_answer_cases_mistakes_and_what_to
     assert "area is 12.5664, but yours is 4. π is missing.\n" in said(capsys, AREA, lambda r: r**2)
     assert "area is 12.5664, but yours is 5.\n" in said(capsys, AREA, lambda r: r + 3)
     assert "check(area)." in said(capsys, AREA, 3.0)
+
+
+def test_the_smallest_exercise_that_the_engine_shows_runs_and_prints_what_it_says(capsys, tmp_path, monkeypatch):
+    written = textwrap.dedent("\n".join(line for line in engine.__doc__.splitlines() if line[:4] == "    "))
+    (tmp_path / "smallest_exercise.py").write_text(f"import math\n{written}", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("smallest_exercise")
+    printed = re.search(r'This prints "(.*?) That is', " ".join(engine.__doc__.split()))[1]
+    assert capsys.readouterr().out.startswith(f"{printed} That is the circumference.\n")
+
+
+def test_an_exercise_written_in_a_notebook_is_judged_there(capsys):
+    shell = IPython.core.interactiveshell.InteractiveShell.instance()
+    shell.run_cell(
+        'from workbook.exercises import Exercise, check\ndef twice(x):\n    """Twice x."""\n    return 2 * x\n'
+        "mine = Exercise(twice, {'For 3 it': (3,)}, {'Three times.': ('2 *', '3 *')}, 'Even.')"
+    ).raise_error()
+    capsys.readouterr()
+    shell.run_cell("check(mine, lambda x: 3 * x)").raise_error()
+    assert "For 3 it is 6, but yours is 9. Three times.\n" in capsys.readouterr().out
+    shell.clear_instance()
 
 
 def test_of_two_mistakes_that_give_the_same_value_the_one_that_explains_more_is_named(capsys):

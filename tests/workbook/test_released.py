@@ -600,6 +600,7 @@ def test_two_runs_are_compared_by_their_weights_and_by_where_their_histories_end
     assert apart["loss"] == apart["history"] == pytest.approx(0.02)
     assert apart["weights"] == pytest.approx(0.1)
     apart = verify.compared(run(accuracy=[[0.5, 0.4]]), run())
+    assert verify.compared(run(1.02, test_loss=[1.0]), run(test_loss=[1.0]))["loss"] == pytest.approx(0.02), "the worst"
     assert apart["loss"] == 0
     assert apart["history"] == pytest.approx(0.2)
     assert not verify.compared(run(train_loss=[8.0, 1.0]), run())["equal"]
