@@ -40,7 +40,7 @@ def at(tmp_path, monkeypatch, capsys):
 
 def answer(monkeypatch, *cells):
     """Run the cells of a student's own session."""
-    monkeypatch.delenv("WORKBOOK_OUT", raising=False)
+    monkeypatch.delenv("WORKBOOK_WIDGETS", raising=False)
     shell = InteractiveShell()
     monkeypatch.setattr(exercises, "get_ipython", lambda: shell)
     for cell in cells:
@@ -96,7 +96,7 @@ def test_a_right_answer_of_a_students_session_is_kept_and_a_wrong_one_and_one_of
     answer(monkeypatch, RIGHT, 'from workbook import exercises\nexercises.check("05.4", ema)')
     assert (tmp_path / "build/passed/05.4.py").read_text("utf-8") == RIGHT
     (tmp_path / "build/passed/05.4.py").unlink()
-    monkeypatch.setenv("WORKBOOK_OUT", str(tmp_path))
+    monkeypatch.setenv("WORKBOOK_WIDGETS", "off")
     exercises.check("05.4", EXERCISES["05.4"].right)
     assert list((tmp_path / "build/passed").iterdir()) == []
 
