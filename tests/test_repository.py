@@ -623,16 +623,21 @@ def test_a_gpu_that_cannot_compute_is_a_problem_with_what_to_do(monkeypatch, cap
 @pytest.mark.parametrize(
     ("version", "system", "machine", "said"),
     [
-        ((3, 11), "Linux", "x86_64", ""),
-        ((3, 14), "Darwin", "arm64", ""),
+        ((3, 11, 5), "Linux", "x86_64", ""),
+        ((3, 14, 0), "Darwin", "arm64", ""),
         (
-            (3, 10),
+            (3, 11, 2),
             "Linux",
             "x86_64",
-            "this is Python 3.10, and the packages of requirements.lock are published for 3.1",
+            "this is Python 3.11.2, and the packages of requirements.lock are published for 3.11.5 to 3.14.",
         ),
-        ((3, 15), "Linux", "aarch64", "make env PYTHON=python3.13"),
-        ((3, 13), "Darwin", "x86_64", "no longer published for Intel Macs. A Linux container works there: docker run"),
+        ((3, 15, 0), "Linux", "aarch64", "make env PYTHON=python3.13"),
+        (
+            (3, 13, 1),
+            "Darwin",
+            "x86_64",
+            "no longer published for Intel Macs. A Linux container works there: docker run",
+        ),
     ],
 )
 def test_what_the_lock_cannot_serve_is_refused_before_anything_is_installed(version, system, machine, said):

@@ -25,7 +25,7 @@ def reinstall() -> str:
 
 def versions() -> list[str]:
     """One problem for each package that is missing or has another version than the tested one."""
-    refused = supported.refusal(sys.version_info[:2], platform.system(), platform.machine())
+    refused = supported.refusal(sys.version_info[:3], platform.system(), platform.machine())
     found = [refused] if refused else []
     for name, wanted in locked().items():
         try:
