@@ -245,6 +245,13 @@ def test_lesson_code_is_open_that_of_figures_under_them_and_records_and_answers_
         + FOLD.format("Code of the figure", "python", "z = 3"): code(
             "z = 3", image("extra-line.png"), shown(text_markdown="*It rises, with $x$.*"), tags=["figure"]
         ),
+        FOLD.format(
+            "Code of the figure", "python", "fig = 1\n\nfor i in 2, 3:\n    book.record(i, 1)\n    j = i"
+        ): code(
+            "fig = 1\nbook.record(\n    'a',\n    runs=[1],\n)\n\nfor i in 2, 3:\n    book.record(i, 1)\n    j = i\n"
+            "for i in 2, 3:\n    if i:\n        book.claim('a', i)\n    else:\n        book.tested('b', i)\n",
+            tags=["figure"],
+        ),
         "| verdict |\n|---|\n| holds |\n": code(
             "r = 1", shown(text_markdown="| verdict |\n|---|\n| holds |"), tags=["record"]
         ),

@@ -4,12 +4,13 @@
 and list the figures that cannot be read on a page: ``python -m workbook.tools.chapter [--profile full] [--seed 0]``.
 
 Prose, tables and lesson code are copied; images are linked, with the code of a figure in a fold under it; solutions are
-in folds. Code that records, and templates of answers, are left out: the notebook is one link away. Formulas become code
-of the kind that code hosts typeset, because their Markdown changes what stands between dollars. The file contains no
-durations and no machine, so equal results give equal files.
+in folds. Code that records, also that below a figure, and templates of answers are left out: the notebook is one link
+away. Formulas become code of the kind that code hosts typeset, because their Markdown changes what stands between
+dollars. The file contains no durations and no machine, so equal results give equal files.
 """
 
 import argparse
+import ast
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from workbook.records import load_results
 LESSON_LINES = 25  # longer untagged cells are collapsed
 HIDDEN = {"parameters", "injected-parameters"}
 KEEPS_BOOK = re.compile(r"\bbook\.(?:figure|record|answer|tested|claim|demonstrates|check)\(")
+RECORDS = re.compile(r"book\.(?:record|answer|tested|claim|demonstrates|check)\(")
 ONLY_SHOWS = re.compile(r"show\.source\([^()]*\)")  # only the output of such a call is shown
 LITERAL = re.compile(  # what is no prose: fenced blocks, formulas on lines of their own, code, "\\$", formulas
     r"^(?P<before>[> ]*)(?:(?P<fence>```+|~~~+).*?^(?P=before)(?P=fence)|\$\$(?P<display>.+?)\$\$)[ \t]*$"
@@ -70,10 +72,25 @@ def _cell(cell: dict, place: Path) -> list[str]:
         named = re.match(r"# solution (\S+)", text)
         return [_folded(f"Solution {named[1]}" if named else "Solution", code, *shown)]
     if "figure" in tags:
-        return [*shown, _folded("Code of the figure", code)]
+        return [*shown, _folded("Code of the figure", _fence(_drawing(text), "python"))]
     long = len(text.splitlines()) > LESSON_LINES or KEEPS_BOOK.search(text)
     folded = "lesson" not in tags and (long or cell["metadata"].get("jupyter", {}).get("source_hidden"))
     return [_folded("Code", code) if folded else code, *shown]
+
+
+def _drawing(code: str) -> str:
+    """The code of a figure without the statements that only record."""
+    lines = code.splitlines()
+    for node in reversed(ast.parse(code).body):
+        if _records(node):
+            del lines[node.lineno - 1 : node.end_lineno]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+
+
+def _records(node: ast.stmt) -> bool:
+    if isinstance(node, ast.For | ast.If):
+        return all(map(_records, node.body + node.orelse))
+    return isinstance(node, ast.Expr) and bool(RECORDS.match(ast.unparse(node)))
 
 
 def _joined(outputs: list[dict]) -> list[dict]:
