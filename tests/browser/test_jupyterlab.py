@@ -30,7 +30,7 @@ def lab(tmp_path):
     environment |= {"JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings")}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
     command += [f"--ServerApp.root_dir={tmp_path}", "--ServerApp.port_retries=50"]
-    log = (tmp_path / "log").open("w")
+    log = (tmp_path / "log").open("w", encoding="utf-8")
     server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         until = time.monotonic() + 60
