@@ -108,8 +108,8 @@ def weigh(test: Mapping) -> dict:
     mean = statistics.fmean(values) - (statistics.fmean(others) if others else 0)
     low, high = (mean, mean) if test.get("exact") else intervals.interval(values, others)
     low, high = _as_drawn(test, sum(test["values"]), len(values), low, high)
-    if _is_share(test):
-        low, high = max(low, 0.0), min(high, 1.0)
+    if test.get("of") or test.get("share"):  # a share, or the difference of two
+        low, high = max(low, 0.0 if _is_share(test) else -1.0), min(high, 1.0)
     words = {_placed(test, low, high, factor) for factor in FACTORS}
     word, why, seeds = words.pop() if len(words) == 1 else "undecided", "", 0
     if word == "undecided":

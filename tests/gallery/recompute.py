@@ -219,8 +219,8 @@ def judge_test(test):
             law = stats.beta(k + 0.5, m - k + 0.5)
             drawn = (law.ppf(0.025) if k else 0, law.ppf(0.975) if k < m else 1)
             low, high = drawn if len(a) == 1 else (min(low, drawn[0]), max(high, drawn[1]))
-        if share:
-            low, high = max(low, 0), min(high, 1)
+        if "of" in test or test.get("share"):
+            low, high = max(low, 0 if share else -1), min(high, 1)
     found = {place(test, low, high, share, factor) for factor in (1, 0.5, 2)}
     return found.pop() if len(found) == 1 else "undecided"
 

@@ -58,6 +58,11 @@ def test_against_several_each_has_to_be_beaten():
     assert [weigh(one)["verdict"] for one in tests] == ["supported", "undecided"]
 
 
+def test_the_interval_of_a_difference_of_shares_ends_at_one():
+    apart = weigh(a_claim([0.1, 0.9, 0.5], against=[0.9, 0.1, 0.4], above=0, share=True))
+    assert (apart["low"], apart["high"]) == (-1, 1)
+
+
 def test_undecided_says_how_many_seeds_would_decide():
     assert weigh(a_claim([1.0, -0.4, 0.5, 0.6], above=0))["why"] == "about 10 seeds would decide"
     assert weigh(a_claim([1.0], above=0))["why"] == "one seed has no interval: at least two are needed"
