@@ -193,6 +193,9 @@ def test_convolutional_autoencoder():
         errors = items[f"nndl2020.num-recon-{split}"]
         assert len(errors["runs"]) >= 3
         assert all(max(errors["improved"]) < error < 0.019 for error in errors["runs"])
+    best = items["nndl2020.num-recon-test"]["improved"]
+    assert len(best) == 5
+    assert statistics.mean(best) <= 0.0115
     assert all(run["end"] < 0.3 * run["start"] for run in items["nndl2020.fig-01"]["runs"])
     grid = {item.rsplit(".", 1)[1]: entry["value"] for item, entry in items.items() if ".grid." in item}
     found = {item.rsplit(".", 1)[1]: entry["value"] for item, entry in items.items() if ".best." in item}
