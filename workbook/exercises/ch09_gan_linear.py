@@ -1,4 +1,4 @@
-"""Exercises of chapter 09: losses of a zero-sum game, variety, algorithm 1 as printed, judging images together."""
+"""Exercises of chapter 09: losses of a zero-sum game, variety, algorithm 1 as printed, the spread of a batch."""
 
 from collections.abc import Callable
 from functools import partial
@@ -35,15 +35,10 @@ def _printed_step(G, D, real, draw, g, d):
     return {"d_loss": d_loss, "g_loss": g_loss}
 
 
-def _together_loss(judge, real, fake, m):
-    """The loss of D (a sum) for images (B, P); ``judge`` gives one logit to m images in a row, (N, m · P) → (N, 1)."""
-
-    def groups(x):
-        whole = x[: len(x) // m * m]
-        return whole.reshape(-1, m * x.shape[1])
-
-    on_real, on_fake = judge(groups(real)), judge(groups(fake))
-    return -F.logsigmoid(on_real).mean() - F.logsigmoid(-on_fake).mean()
+def _with_spread(x):
+    """Images (B, P + 1): those of x (B, P), and behind each their standard deviation, mean over the pixels."""
+    spread = x.std(0, unbiased=False).mean()
+    return torch.cat([x, spread.expand(len(x), 1)], 1)
 
 
 def _look_printed(call: Callable) -> dict[str, object]:
@@ -72,11 +67,6 @@ def _look_printed(call: Callable) -> dict[str, object]:
 
 def _normal(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def _judge(x):
-    """A logit for each row (N, 1), from weights that differ in every column."""
-    return (x @ _normal(x.shape[1], seed=2)).tanh()[:, None]
 
 
 EXERCISES = {
@@ -177,32 +167,36 @@ EXERCISES = {
         tolerance=0.03,
     ),
     "09.4": Exercise(
-        _together_loss,
+        _with_spread,
         cases={
-            "For two images at once,": (_judge, _normal(8, 5), _normal(8, 5, seed=1), 2),
-            "For four at once, of ten,": (_judge, _normal(10, 3), _normal(10, 3, seed=1), 4),
-            "For one at a time,": (_judge, _normal(6, 4), _normal(6, 4, seed=1), 1),
+            "For four images,": (_normal(4, 3),),
+            "For images whose pixels differ in brightness and spread,": (
+                torch.arange(5.0) + _normal(3, 5, seed=1) * torch.tensor([0, 0.2, 1, 2, 3]),
+            ),
+            "For one image, repeated,": (_normal(1, 4, seed=2).repeat(6, 1),),
         },
         mistakes={
-            "A row holds the first image, then the second, and so on: reshape, without transposing.": (
-                "return whole.reshape(-1, m * x.shape[1])",
-                "return whole.reshape(-1, m, x.shape[1]).transpose(1, 2).reshape(-1, m * x.shape[1])",
+            "That is the spread of the pixels of an image. Compare the images of the batch with each other.": (
+                "x.std(0, unbiased=False).mean()",
+                "x.std(1, unbiased=False).mean()",
             ),
-            "A group is m images that follow each other: 0 to m − 1 make the first.": (
-                "return whole.reshape(-1, m * x.shape[1])",
-                "return whole.reshape(m, -1, x.shape[1]).transpose(0, 1).reshape(-1, m * x.shape[1])",
+            "Take the spread of each pixel first, then the mean: pixels may differ in brightness.": (
+                "x.std(0, unbiased=False).mean()",
+                "x.std(unbiased=False)",
             ),
-            "The images that fill no group are left out at the end, not at the beginning.": (
-                "whole = x[: len(x) // m * m]",
-                "whole = x[len(x) % m :]",
+            "Divide by B, not by B − 1: `unbiased=False`.": ("unbiased=False", "unbiased=True"),
+            "The standard deviation, not the variance.": ("x.std(", "x.var("),
+            "The mean of the standard deviations, not the root of the mean variance.": (
+                "x.std(0, unbiased=False).mean()",
+                "x.var(0, unbiased=False).mean().sqrt()",
             ),
-            "You swapped real and generated images.": ("on_real, on_fake =", "on_fake, on_real ="),
-            "The two means are added, without a factor of one half.": (
-                "-F.logsigmoid(on_real).mean() - F.logsigmoid(-on_fake).mean()",
-                "(-F.logsigmoid(on_real).mean() - F.logsigmoid(-on_fake).mean()) / 2",
+            "The new column comes behind the pixels.": (
+                "[x, spread.expand(len(x), 1)]",
+                "[spread.expand(len(x), 1), x]",
             ),
+            "Keep the images themselves.": ("torch.cat([x, spread.expand(len(x), 1)], 1)", "spread.expand(len(x), 1)"),
         },
-        notice="Nothing else of the game changes, and each image still gets its gradient. But now D can see what no "
-        "single image shows: that four ones in a row are unlikely.",
+        notice="A generator that repeats itself is now found out by a single number. And as that number has a slope in "
+        "every pixel, it tells G how to differ.",
     ),
 }

@@ -1,4 +1,4 @@
-"""Exercises of chapter 11: KL of a log σ, the evidence over a plane, free bits, and the quantiles of the prior."""
+"""Exercises of chapter 11: KL of a log σ, the evidence over a plane, and free bits."""
 
 import math
 from collections.abc import Callable
@@ -30,12 +30,6 @@ def _free_bits_step(vae, x, draw, learner, free=0.5):
     kl = kl_to_prior(mean, log_variance).mean(0)
     learner.descend(reconstruction + kl.clamp_min(free).sum())
     return {"reconstruction": reconstruction, "kl": kl.sum()}
-
-
-def _quantiles(count):
-    """The coordinates (count,) that divide the standard normal distribution into strips of equal share, in the middle
-    of each strip's share."""
-    return torch.special.ndtri((torch.arange(count) + 0.5) / count)
 
 
 def _normal(*shape, seed=0):
@@ -137,30 +131,5 @@ EXERCISES = {
         "keep a number from falling silent early in training (Kingma et al. 2016).",
         look=_look_free,
         tolerance=0.03,
-    ),
-    "11.4": Exercise(
-        _quantiles,
-        cases={"For four strips, the coordinates": (4,), "For fifteen strips, the coordinates": (15,)},
-        mistakes={
-            "The outer quantiles are at ±∞. Take the middle of each share: (i + ½) / count.": (
-                "(torch.arange(count) + 0.5) / count",
-                "torch.linspace(0, 1, count)",
-            ),
-            "Start at half a share, not at 0.": ("torch.arange(count) + 0.5", "torch.arange(count)"),
-            "That leaves out a share at each end: divide into count strips.": (
-                "(torch.arange(count) + 0.5) / count",
-                "(torch.arange(count) + 1) / (count + 1)",
-            ),
-            "Equal steps are not equal shares: most of the prior is near 0.": lambda count: torch.linspace(
-                -3, 3, count
-            ),
-            "Those are the shares: turn them into coordinates with torch.special.ndtri.": (
-                "torch.special.ndtri((torch.arange(count) + 0.5) / count)",
-                "(torch.arange(count) + 0.5) / count",
-            ),
-            "That is the share below a coordinate: you need its inverse, torch.special.ndtri.": ("ndtri", "ndtr"),
-        },
-        notice="The coordinates crowd near 0, where most draws fall. So every image of the decoded grid stands for as "
-        "many draws as any other.",
     ),
 }
