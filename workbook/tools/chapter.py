@@ -84,7 +84,7 @@ def _drawing(code: str) -> str:
     for node in reversed(ast.parse(code).body):
         if _records(node):
             del lines[node.lineno - 1 : node.end_lineno]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(lines)).strip("\n")
 
 
 def _records(node: ast.stmt) -> bool:
