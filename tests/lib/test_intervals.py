@@ -103,6 +103,7 @@ def test_no_count_among_all_draws_leaves_room_for_one():
 def test_runs_that_scatter_more_than_their_draws_count_as_fewer_draws():
     assert dispersion([[430, 440, 450]], 1000) == 1
     assert dispersion([[0, 0, 0]], 1000) == 1
+    assert dispersion([[475, 500, 525]], 1000) == 1 < dispersion([[470, 500, 530]], 1000), "p = 0.08 and 0.03"
     counts = [300, 440, 580]
     share = sum(counts) / 3000
     square = sum((k - 1000 * share) ** 2 for k in counts) / (1000 * share * (1 - share))

@@ -18,7 +18,21 @@ from lib.models.feedforward import FeedForward
 from lib.models.vae import VAE, kl_to_prior, reconstruction_loss, reparameterize
 from lib.training.autoencoder import autoencoder_step, reconstruction_error, train_autoencoder
 from lib.training.classifier import classifier_step, train_classifier, train_stack
-from lib.training.loop import NOISE, OPTIMISERS, ORDER, Diverged, Learner, fit, outputs, part, seeded, stream, weights
+from lib.training.loop import (
+    AUGMENT,
+    NOISE,
+    OPTIMISERS,
+    ORDER,
+    PROBE,
+    Diverged,
+    Learner,
+    fit,
+    outputs,
+    part,
+    seeded,
+    stream,
+    weights,
+)
 from lib.training.vae import negative_elbo, train_vae, vae_step
 
 FF = {
@@ -98,6 +112,30 @@ def test_whole_batches_leave_out_the_smaller_last_batch():
     assert torch.cat(seen).unique().tolist() == list(range(10)), "others are left out in another epoch"
     with pytest.raises(ValueError, match="3 examples are less than one batch of 4"):
         fit(mean_of_indices, 3, **settings)
+
+
+def test_a_bin_of_the_trace_weighs_each_batch_by_its_own_size():
+    seen = []
+
+    def step(index):
+        seen.append(index.float())
+        return {"value": seen[-1].mean()}
+
+    history = fit(step, 7, epochs=1, batch_size=2, parts={}, trace_every=2)
+    assert history["trace_value"] == pytest.approx([torch.cat(seen[i : i + 2]).mean().item() for i in (0, 2)])
+
+
+def test_what_a_step_draws_comes_from_a_stream_of_its_own():
+    """Not from that of the initial weights, the order of batches, the augmentation, the noise or a measurement."""
+    drawn = []
+
+    def step(_):
+        drawn.append(torch.rand(4))
+        return {"value": drawn[-1].mean()}
+
+    fit(step, 2, epochs=1, batch_size=2, parts={}, seed=3)
+    others = [torch.rand(4, generator=stream(3, offset)) for offset in (0, ORDER, AUGMENT, NOISE, PROBE)]
+    assert not any(torch.equal(drawn[0], other) for other in others)
 
 
 def test_bins_of_the_trace_are_means_over_their_own_steps(monkeypatch):

@@ -49,6 +49,15 @@ def finished(study):
     return [(t.params, t.value, t.state) for t in study.trials if t.state in FINISHED]
 
 
+def test_searches_of_neighbouring_seeds_share_no_draws():
+    """The draw of a trial is not told by the sum of the seed and the number of the trial."""
+    first, second = (
+        [trial.params for trial in search("a", loss, SPACE, trials=6, sampler="random", seed=seed).trials]
+        for seed in (0, 1)
+    )
+    assert len([one for one in first if one in second]) < 2
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_equal_seeds_give_equal_searches(sampler, monkeypatch, tmp_path):
     first = finished(search("a", loss, SPACE, trials=9, sampler=sampler, seed=1))
