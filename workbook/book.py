@@ -384,13 +384,16 @@ class Book:
         lines = [line for line in lines if verdicts.heap(line[3].word) != "not judged"]
         urgent = sorted(lines, key=lambda line: ("fails", "cannot tell", "holds").index(verdicts.heap(line[3].word)))
         lines = [line for line in lines if line in urgent[:rows]][:rows]
+        tests = [test for name in items for test in self._files["results"]["tested"].get(name, ()) if test.get("ours")]
+        places = ("above", "below", "between")
+        ours = {t["what"]: f" (ours: {place} {t[place]})" for t in tests for place in places if place in t}
         if lines:
             show.table(
                 ["the report", "ours, with its 95 % interval", "verdict"],
                 [
                     [
                         verdicts.cut(says if each.quote else f"{self.items[name]['title']}: {says}".removesuffix(": ")),
-                        verdicts.numbers_text(each, between="<br>"),
+                        verdicts.numbers_text(each, between="<br>", ours=ours),
                         verdicts.cut(verdicts.wording(each)),
                     ]
                     for name, says, _, each in lines

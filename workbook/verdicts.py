@@ -514,8 +514,8 @@ def lines(item: Mapping, verdict: Verdict) -> list[tuple[str, str, Verdict]]:
     return found + [(f"“{each.quote}”", numbers_text(each), each) for each in verdict.statements]
 
 
-def numbers_text(verdict: Verdict, most: int = 3, between: str = "; ") -> str:
-    """Means with their 95 % intervals and n, as precise as the interval allows."""
+def numbers_text(verdict: Verdict, most: int = 3, between: str = "; ", ours: Mapping[str, str] = {}) -> str:
+    """Means with their 95 % intervals and n, as precise as the interval allows; ``ours`` are thresholds of ours."""
     named = len(verdict.numbers) > 1 or verdict.quote
     texts = []
     for name, band in list(verdict.numbers.items())[:most]:
@@ -525,7 +525,7 @@ def numbers_text(verdict: Verdict, most: int = 3, between: str = "; ") -> str:
             text = f"{mean} ({low} to {high}; n = {band['n']})"
         elif band["n"] == 1 and "low" not in band:
             text += " (n = 1)"
-        texts.append(f"{name}: {text}" if named else text)
+        texts.append(f"{name}{ours.get(name, '')}: {text}" if named else text)
     more = len(verdict.numbers) - most
     return between.join(texts) + (f"{between}and {more} more" if more > 0 else "")
 
