@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError
 
 from lib import progress
 from lib.training.checkpoint import checkpoints
-from workbook.cache import trained
+from workbook.cache import cached
 from workbook.fingerprint import Edited, digest, fingerprint
 from workbook.paths import cache_dir
 
@@ -60,7 +60,7 @@ def search(
     asked = dict(name=name, evaluate=evaluate, space=space, trials=trials, first=first, sampler=sampler, seed=seed)
     if os.environ.get("OPTUNA_STORAGE"):
         return _searched(**asked, settings=settings)
-    found = trained(f"search-{name}", _kept, keep=(), **asked, settings=settings).history
+    found = cached(f"search-{name}", _kept, **asked, settings=settings)
     study = optuna.create_study(study_name=found["study"])
     kinds = {parameter: optuna.distributions.CategoricalDistribution(values) for parameter, values in space.items()}
     for trial in found["trials"]:
@@ -71,8 +71,8 @@ def search(
     return study
 
 
-def _kept(**asked: Any) -> tuple[dict, dict]:
-    """A search in the form of a training function: no weights, and the trials of the study as its history."""
+def _kept(**asked: Any) -> dict[str, Any]:
+    """A search as a measurement: the name of the study, and its trials."""
     study = _searched(**asked)
     trials = [
         {
@@ -84,7 +84,7 @@ def _kept(**asked: Any) -> tuple[dict, dict]:
         for trial in study.get_trials(deepcopy=False)
         if trial.state.is_finished()
     ]
-    return {}, {"study": study.study_name, "trials": trials}
+    return {"study": study.study_name, "trials": trials}
 
 
 def _searched(
