@@ -265,7 +265,8 @@ def test_lesson_code_is_open_that_of_figures_under_them_and_records_and_answers_
         assert rendered(place, cell) == expected
     drawn = "if a:\n    book.claim('a', 1)\nelse:\n    ax.plot(a)"
     assert chapter._drawing(drawn) == drawn, "what also draws stays whole"
-    assert chapter._drawing("a = 1\n\n\nbook.record('a', 1)\n\nb = 2\n") == "a = 1\n\nb = 2"
+    spaced = "a = 1\n\n\nbook.record('a', a)\n\n\ndef b():\n    return a\n"
+    assert chapter._drawing(spaced) == "a = 1\n\n\ndef b():\n    return a", "two lines before a function, as lint asks"
     together = rendered(place, *cells.values())
     assert together == "\n".join(cells)
 
