@@ -8,10 +8,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from lib.training.loop import fit
 from tests import forked_kernel
-from workbook import cache
+from workbook import cache, fingerprint
 from workbook.paths import ROOT
-from workbook.tools import adopt, kernel, release
+from workbook.tools import adopt, kernel, probe, release
 
 SETUP = """
 import torch
@@ -208,3 +209,12 @@ def test_the_code_of_a_commit_is_checked_out_for_as_long_as_it_is_needed(tmp_pat
         adopt.checked_out("no-such-commit"),
     ):
         pass
+
+
+def trains(report):
+    return fit(report, 2, epochs=1, batch_size=1, parts={})
+
+
+def test_in_a_short_run_a_search_can_tell_the_key_of_what_it_tries():
+    with probe.short(probe.HOW[0]):
+        assert fingerprint.fingerprint(trains, {})
