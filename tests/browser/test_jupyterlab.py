@@ -15,7 +15,7 @@ from workbook.paths import NOTEBOOKS
 pytestmark = pytest.mark.browser
 CHAPTER = "13_cnn.ipynb"
 ALL_RUN = "() => [...document.querySelectorAll('.jp-InputPrompt')].every(p => !/\\[[ *]\\]/.test(p.textContent))"
-PICTURE = "handle => handle.closest('.jp-OutputArea').querySelector('.widget-output img')?.src"
+PICTURE = "handle => handle.closest('.widget-vbox').querySelector('img')?.src"
 
 
 @pytest.fixture
