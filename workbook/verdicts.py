@@ -559,5 +559,6 @@ def _short(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_short, value)) + "]"
     if isinstance(value, float):
+        value = 0.0 if abs(value) < 1e-12 else value  # what rounding leaves of 0, otherwise on each processor
         return f"{value + 0.0:.0f}" if value.is_integer() or abs(value) >= 1000 else f"{value:.4g}"
     return "" if value is None else str(value)
