@@ -63,13 +63,15 @@ figures: data $(if $(EXECUTOR),$(CLUSTER))
 
 SMOKE = $(BIN)/python -m pytest -p tests.smoke --nbval --nbval-cell-timeout=300 -n 2 --durations=15 -q -m "not browser and not cluster" --ignore=tests/faults
 
+LEFT_OUT = echo "left out, so that this ends in minutes: make test-browser, make test-faults, make test-cluster"
+
 test: data lint
 	@$(SMOKE) --changed tests notebooks
-	@echo "not run here, to end in minutes: the browser tests (make test-browser), faults (make test-faults), a cluster (make test-cluster)"
+	@$(LEFT_OUT)
 
 test-all: data lint
 	@$(SMOKE) tests notebooks
-	@echo "not run here, to end in minutes: the browser tests (make test-browser), faults (make test-faults), a cluster (make test-cluster)"
+	@$(LEFT_OUT)
 
 test-faults: data
 	@$(BIN)/python -m pytest -q -m faults -n 2 --dist loadscope --durations=10 tests/faults

@@ -116,14 +116,8 @@ def weigh(test: Mapping) -> dict:
         why, seeds = _what_would_decide(test, values, others, mean)
     ends = {"low": low, "high": high} if math.isfinite(low) else {}
     n = draws if draws and len(values) == 1 else len(values)
-    return {
-        "verdict": word,
-        "mean": mean,
-        "n": n,
-        **ends,
-        **({"why": why} if why else {}),
-        **({"seeds": seeds} if seeds else {}),
-    }
+    told = {key: value for key, value in (("why", why), ("seeds", seeds)) if value}
+    return {"verdict": word, "mean": mean, "n": n, **ends, **told}
 
 
 def _as_drawn(test: Mapping, count: int, n: int, low: float, high: float) -> tuple[float, float]:
@@ -166,13 +160,10 @@ def _what_would_decide(test: Mapping, values: Sequence, others: Sequence, mean: 
         return f"it turns with our threshold at {odds}: no number of seeds would decide", 0
     if min(map(len, filter(None, (values, others)))) < 2:
         return f"one seed{'' if test.get('of') else ' has no interval'}: at least two are needed", 2
-    spread, draws = (
-        math.sqrt(sum(intervals.deviation(group) ** 2 for group in (values, others) if group)),
-        test.get("of", 1),
-    )
+    spread = math.sqrt(sum(intervals.deviation(group) ** 2 for group in (values, others) if group))
     for n in range(len(values) + 1, 1001):
         half = intervals.quantile(n - 1) * spread / math.sqrt(n)
-        low, high = _as_drawn(test, round(mean * draws * n), n, mean - half, mean + half)
+        low, high = _as_drawn(test, round(mean * test.get("of", 1) * n), n, mean - half, mean + half)
         words = {_placed(test, low, high, factor) for factor in FACTORS}
         if len(words) == 1 and "undecided" not in words:
             return f"about {n} seeds would decide", n

@@ -326,10 +326,9 @@ def rivals(item: Mapping, entry: Mapping) -> dict[str, dict[tuple, float]]:
 
 def _nearest_rival(item: Mapping, entry: Mapping, target: Mapping, bands: Mapping) -> tuple[str, bool, float]:
     """(the nearest rival with its place, whether one lies inside, how far off our mean a single number lies)."""
-    placed = []
+    placed, two_sided = [], {key: value for key, value in item.items() if key != "bound"}
     for what, numbers in rivals(item, entry).items():
         away = max(_distance(number, bands[name]) for name, number in numbers.items())
-        two_sided = {key: value for key, value in item.items() if key != "bound"}
         placed.append((away, what, numbers, not _rejected(two_sided, numbers, bands)[1]))
     if not placed:
         return "", False, math.inf
